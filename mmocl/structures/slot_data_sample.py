@@ -1,0 +1,46 @@
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
+
+
+class SlotDataSample(BaseDataElement):
+    """One image's ground truth and predictions.
+
+    Ground truth (evaluation only; original image resolution):
+
+    - ``gt_objects``: ``InstanceData`` of M objects with ``masks`` (M, H, W) bool tensor, ``labels``
+      (M,) int64 category ids and ``crowd`` (M,) bool; synthetic data adds one tensor per property.
+    - ``gt_void``: ``PixelData`` with ``data`` (1, H, W) bool, pixels without annotation.
+
+    Predictions:
+
+    - ``pred_masks``: ``PixelData`` (K, h, w), soft masks of the decoder, one channel a slot.
+    - ``pred_attn``: ``PixelData`` (K, h, w), attention of the slot head on the token grid.
+    - ``pred_slots``: ``InstanceData`` with ``slots`` (K, D).
+    - ``pred_image``: ``PixelData`` (3, H, W) in [0, 255], only for pixel targets.
+    """
+
+
+def _element(name: str, dtype: type) -> property:
+    """A typed field of the data sample, as MMEngine's ``set_field`` checks it."""
+    private = f'_{name}'
+
+    def getter(self: SlotDataSample) -> BaseDataElement:
+        return getattr(self, private)
+
+    def setter(self: SlotDataSample, value: BaseDataElement) -> None:
+        self.set_field(value, private, dtype=dtype)
+
+    def deleter(self: SlotDataSample) -> None:
+        delattr(self, private)
+
+    return property(getter, setter, deleter)
+
+
+for _name, _dtype in {
+    'gt_objects': InstanceData,
+    'gt_void': PixelData,
+    'pred_masks': PixelData,
+    'pred_attn': PixelData,
+    'pred_slots': InstanceData,
+    'pred_image': PixelData,
+}.items():
+    setattr(SlotDataSample, _name, _element(_name, _dtype))

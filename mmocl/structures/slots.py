@@ -1,0 +1,86 @@
+"""What the stages of a slot model hand to each other.
+
+Axis letters of the whole package: B batch, K slots, N tokens, D slot width, C channels,
+H W image height and width, h w token (or mask) grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """Tokens of a backbone, row-major over ``grid`` (h, w)."""
+
+    tokens: Float[Tensor, 'B N C']
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SlotState:
+    """What the slot iterations update; a head fills only the fields it uses.
+
+    ``log_var`` is a diagonal log-variance, ``log_weight`` the log of mixing weights that sum to
+    one over the slots.
+    """
+
+    mean: Float[Tensor, 'B K D']
+    log_var: Float[Tensor, 'B K D'] | None = None
+    log_weight: Float[Tensor, 'B K'] | None = None
+
+    def combine(self, fn: Callable[..., Tensor], *others: SlotState) -> SlotState:
+        """Apply ``fn`` field by field, to the fields that exist."""
+        values = {}
+        for f in fields(self):
+            mine = getattr(self, f.name)
+            if mine is not None:
+                values[f.name] = fn(mine, *(getattr(other, f.name) for other in others))
+        return SlotState(**values)
+
+
+@dataclass(frozen=True)
+class SlotOutput:
+    """Result of a slot head.
+
+    ``attn`` sums to one over the slots for every token (before any normalisation over tokens).
+    ``init`` is the state before the first iteration. ``active`` marks the slots that are kept
+    (None: all).
+    """
+
+    slots: Float[Tensor, 'B K D']
+    attn: Float[Tensor, 'B K N']
+    state: SlotState
+    init: SlotState
+    active: Bool[Tensor, 'B K'] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the decoder has to reconstruct, and the losses that its maker brings along."""
+
+    values: Tensor
+    losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Reconstruction in the target's shape; ``masks`` sum to one over the slots."""
+
+    recon: Tensor
+    masks: Float[Tensor, 'B K h w'] | None = None
+    slot_recons: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """Everything a loss may look at."""
+
+    features: Features
+    slots: SlotOutput
+    target: Target
+    decoded: Decoded
