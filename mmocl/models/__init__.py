@@ -1,0 +1,14 @@
+from mmocl.models import backbones, decoders, initializers, losses, slot_heads, targets
+from mmocl.models.slot_autoencoder import SlotAutoencoder
+from mmocl.models.slot_data_preprocessor import SlotDataPreprocessor
+
+__all__ = [
+    'SlotAutoencoder',
+    'SlotDataPreprocessor',
+    'backbones',
+    'decoders',
+    'initializers',
+    'losses',
+    'slot_heads',
+    'targets',
+]

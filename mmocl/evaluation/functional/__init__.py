@@ -1,0 +1,13 @@
+from mmocl.evaluation.functional.ari import adjusted_rand_index, ari, fg_ari
+from mmocl.evaluation.functional.contingency import contingency_table
+from mmocl.evaluation.functional.overlap import iou_matrix, mbo, mean_best_overlap
+
+__all__ = [
+    'adjusted_rand_index',
+    'ari',
+    'contingency_table',
+    'fg_ari',
+    'iou_matrix',
+    'mbo',
+    'mean_best_overlap',
+]

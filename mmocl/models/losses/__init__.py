@@ -1,0 +1,3 @@
+from mmocl.models.losses.reconstruction import ReconstructionLoss
+
+__all__ = ['ReconstructionLoss']

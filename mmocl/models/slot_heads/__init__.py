@@ -1,0 +1,5 @@
+from mmocl.models.slot_heads.base import SlotHead
+from mmocl.models.slot_heads.probabilistic_slot_attention import ProbabilisticSlotAttention
+from mmocl.models.slot_heads.slot_attention import SlotAttention
+
+__all__ = ['ProbabilisticSlotAttention', 'SlotAttention', 'SlotHead']

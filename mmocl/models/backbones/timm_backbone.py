@@ -1,0 +1,177 @@
+from pathlib import Path
+from types import MethodType
+from typing import Literal
+
+import timm
+import torch
+from jaxtyping import Float
+from mmengine.model import BaseModule
+from timm.models import load_state_dict
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmocl.registry import MODELS
+from mmocl.structures import Features
+
+
+@MODELS.register_module()
+class TimmBackbone(BaseModule):
+    """Patch tokens or maps of any timm model, frozen by default.
+
+    DINOSAUR, `arXiv:2209.14860 <https://arxiv.org/abs/2209.14860>`_, uses the last block of a DINO ViT
+    without the final norm (``norm=False``), class token dropped.
+
+    Args:
+        model_name: Name of the timm model, e.g. ``'vit_base_patch16_224.dino'`` or ``'resnet50'``.
+        checkpoint: File with the model's weights (``.pth`` or ``.safetensors``); every key must fit.
+        pretrained: Let timm download the weights; not together with ``checkpoint``.
+        block: Which block of a ViT, or which stage of a CNN, gives the tokens; negative counts from
+            the last.
+        norm: Apply the model's final norm to the tokens (ViTs only).
+        frozen: No gradient, and always in evaluation mode.
+        position_resize: How a ViT's position embedding is brought to another image size:
+            ``'timm'`` (bicubic with antialias) or ``'plain'`` (bicubic without).
+        output: ``'tokens'`` gives :class:`Features`; ``'maps'`` a tuple with one map (B, C, h, w), as
+            segmentation heads expect.
+        init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        FileNotFoundError: If the checkpoint is missing.
+        ValueError: If the checkpoint does not fit the model; missing and unexpected keys and shapes
+            that differ are named.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        checkpoint: str | None = None,
+        pretrained: bool = False,
+        block: int = -1,
+        norm: bool = False,
+        frozen: bool = True,
+        position_resize: Literal['timm', 'plain'] = 'timm',
+        output: Literal['tokens', 'maps'] = 'tokens',
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if checkpoint and pretrained:
+            raise ValueError('Give either checkpoint= or pretrained=True, not both.')
+        if position_resize not in ('timm', 'plain'):
+            raise ValueError(f"position_resize must be 'timm' or 'plain', got {position_resize!r}.")
+        if output not in ('tokens', 'maps'):
+            raise ValueError(f"output must be 'tokens' or 'maps', got {output!r}.")
+        self.frozen = frozen
+        self.norm = norm
+        self.output = output
+        self.model = _create(model_name, pretrained)
+        depth = len(self.model.feature_info)
+        if not -depth <= block < depth:
+            raise ValueError(f'{model_name} has {depth} blocks (or stages), got block={block}.')
+        self.block = block % depth
+        self.out_channels = self.model.feature_info[self.block]['num_chs']
+        if checkpoint:
+            _load(self.model, model_name, checkpoint)
+        if position_resize == 'plain':
+            if not isinstance(self.model, VisionTransformer):
+                raise ValueError(
+                    f"position_resize='plain' is for timm's VisionTransformer, "
+                    f'but {model_name} is a {type(self.model).__name__}.'
+                )
+            self.model._pos_embed = MethodType(_add_position_plainly, self.model)
+        if frozen:
+            self.model.requires_grad_(False)
+            self.model.eval()
+
+    def train(self, mode: bool = True) -> 'TimmBackbone':
+        """Switch the mode; a frozen model stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.model.eval()
+        return self
+
+    def forward(self, images: Float[Tensor, 'B 3 H W']) -> Features | tuple[Tensor, ...]:
+        """Encode images.
+
+        Raises:
+            ValueError: If the patch size does not divide the image size.
+        """
+        patch = getattr(getattr(self.model, 'patch_embed', None), 'patch_size', (1, 1))
+        size = images.shape[-2:]
+        if size[0] % patch[0] or size[1] % patch[1]:
+            raise ValueError(
+                f'Images are {size[0]}x{size[1]}, but their sides must be multiples of the patch '
+                f'{patch[0]}x{patch[1]}.'
+            )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            (maps,) = self.model.forward_intermediates(
+                images,
+                indices=[self.block],
+                norm=self.norm,
+                stop_early=True,
+                intermediates_only=True,
+            )
+        if self.output == 'maps':
+            return (maps,)
+        return Features(maps.flatten(2).transpose(1, 2), (maps.shape[2], maps.shape[3]))
+
+
+def _create(model_name: str, pretrained: bool) -> nn.Module:
+    """Make the timm model without its classifier, a ViT for images of any size."""
+    try:
+        return timm.create_model(
+            model_name, pretrained=pretrained, num_classes=0, dynamic_img_size=True
+        )
+    except TypeError:  # CNNs take any size and do not know the argument
+        return timm.create_model(model_name, pretrained=pretrained, num_classes=0)
+
+
+def _load(model: nn.Module, model_name: str, checkpoint: str) -> None:
+    """Load a checkpoint in which every key and shape has to fit."""
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f'TimmBackbone: no checkpoint at {checkpoint!r}.')
+    weights = load_state_dict(checkpoint, weights_only=True)
+    expected = model.state_dict()
+    complaints = []
+    for text, keys in (
+        ('missing keys', expected.keys() - weights.keys()),
+        ('unexpected keys', weights.keys() - expected.keys()),
+    ):
+        if keys:
+            complaints.append(f'{len(keys)} {text}: {_shorten(sorted(keys))}')
+    shapes = [
+        f'{key} is {tuple(weights[key].shape)}, expected {tuple(expected[key].shape)}'
+        for key in expected.keys() & weights.keys()
+        if weights[key].shape != expected[key].shape
+    ]
+    if shapes:
+        complaints.append(f'{len(shapes)} other shapes: {_shorten(sorted(shapes))}')
+    if complaints:
+        raise ValueError(
+            f'Checkpoint {checkpoint!r} does not fit {model_name}: ' + '; '.join(complaints) + '.'
+        )
+    model.load_state_dict({key: value.float() for key, value in weights.items()})
+
+
+def _shorten(names: list[str], num_shown: int = 5) -> str:
+    shown = ', '.join(names[:num_shown])
+    return shown if len(names) <= num_shown else f'{shown}, ... ({len(names) - num_shown} more)'
+
+
+def _add_position_plainly(vit: VisionTransformer, patches: Tensor) -> Tensor:
+    """Do timm's ``_pos_embed`` with a bicubic resize that does not antialias, as DINOv2's code does."""
+    tokens = patches.flatten(1, 2)
+    prefix = [token.expand(len(tokens), -1, -1) for token in (vit.cls_token, vit.reg_token)
+              if token is not None]
+    num_embedded = 0 if vit.no_embed_class else vit.num_prefix_tokens
+    position = vit.pos_embed[:, num_embedded:].unflatten(1, vit.patch_embed.grid_size)
+    position = functional.interpolate(
+        position.permute(0, 3, 1, 2), size=patches.shape[1:3], mode='bicubic', align_corners=False
+    )
+    tokens = tokens + position.flatten(2).transpose(1, 2)
+    if prefix:
+        head = torch.cat(prefix, dim=1)
+        if num_embedded:
+            head = head + vit.pos_embed[:, :num_embedded]
+        tokens = torch.cat([head, tokens], dim=1)
+    return vit.pos_drop(tokens)

@@ -1,0 +1,73 @@
+import torch
+from jaxtyping import Float
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmocl.registry import MODELS
+from mmocl.structures import Decoded, Target
+
+
+@MODELS.register_module()
+class MLPDecoder(BaseModule):
+    """Decode every slot at every patch by one MLP; slots are mixed by a softmax over alpha.
+
+    DINOSAUR, `arXiv:2209.14860 <https://arxiv.org/abs/2209.14860>`_, appendix. Computed with two exact
+    short cuts: the first layer is split, ``W(slot + position) = W slot + W position``, and the mixture
+    commutes with the last linear layer, so hidden units are mixed over the slots before they are
+    projected to features once, not K times.
+
+    Args:
+        slot_dim: Slot width D.
+        out_channels: Channels of the target.
+        grid: Patches (h, w) that are decoded.
+        hidden_channels: Width of the hidden layers.
+        num_hidden: Number of hidden layers.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    def __init__(
+        self,
+        slot_dim: int,
+        out_channels: int,
+        grid: tuple[int, int],
+        hidden_channels: int = 2048,
+        num_hidden: int = 3,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if num_hidden < 1:
+            raise ValueError(f'MLPDecoder needs at least one hidden layer, got {num_hidden}.')
+        self.grid = (int(grid[0]), int(grid[1]))
+        self.position = nn.Parameter(torch.randn(1, self.grid[0] * self.grid[1], slot_dim) * 0.02)
+        widths = [slot_dim] + [hidden_channels] * num_hidden
+        self.hidden = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        # The last row is alpha.
+        self.project = nn.Linear(hidden_channels, out_channels + 1)
+        for layer in [*self.hidden, self.project]:
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, slots: Float[Tensor, 'B K D'], target: Target | None = None) -> Decoded:
+        """Decode to features (B, N, C) and masks (B, K, h, w).
+
+        Raises:
+            ValueError: If the target has another number of patches.
+        """
+        num_patches = self.position.shape[1]
+        if target is not None and target.values.shape[1] != num_patches:
+            raise ValueError(
+                f'MLPDecoder decodes a grid of {self.grid}, {num_patches} patches, but the target '
+                f'has {target.values.shape[1]}; set decoder.grid to the grid of the backbone.'
+            )
+        first = self.hidden[0]
+        hidden = functional.linear(slots, first.weight)[:, :, None] + first(self.position)[:, None]
+        hidden = functional.relu_(hidden)
+        for layer in self.hidden[1:]:
+            hidden = functional.relu_(layer(hidden))
+        alpha = functional.linear(hidden, self.project.weight[-1:], self.project.bias[-1:])
+        masks = alpha.squeeze(-1).softmax(dim=1)
+        mixed = torch.einsum('bkn,bknc->bnc', masks, hidden)
+        recon = functional.linear(mixed, self.project.weight[:-1], self.project.bias[:-1])
+        return Decoded(recon, masks.unflatten(2, self.grid))

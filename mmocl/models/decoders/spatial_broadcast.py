@@ -1,0 +1,74 @@
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmocl.models.layers import SoftPositionEmbedding
+from mmocl.registry import MODELS
+from mmocl.structures import Decoded, Target
+
+
+@MODELS.register_module()
+class SpatialBroadcastDecoder(BaseModule):
+    """Paint every slot on its own canvas by transposed convolutions, then mix the canvases.
+
+    Slot Attention, `arXiv:2006.15055 <https://arxiv.org/abs/2006.15055>`_, table 4 (128x128: a canvas
+    of 8x8 and four layers of stride 2; 64x64: a full canvas and stride 1). The image is
+    ``broadcast_size`` times the product of ``strides``.
+
+    Args:
+        slot_dim: Slot width D.
+        out_channels: Channels of the target.
+        channels: Channels of the hidden layers.
+        broadcast_size: Height and width of the canvas that a slot is copied to.
+        strides: Stride of every 5x5 transposed convolution.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    def __init__(
+        self,
+        slot_dim: int,
+        out_channels: int = 3,
+        channels: int = 64,
+        broadcast_size: tuple[int, int] = (8, 8),
+        strides: Sequence[int] = (2, 2, 2, 2, 1),
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.out_channels = out_channels
+        self.broadcast_size = (int(broadcast_size[0]), int(broadcast_size[1]))
+        self.position = SoftPositionEmbedding(slot_dim)
+        layers: list[nn.Module] = []
+        for i, stride in enumerate(strides):
+            layers += [
+                nn.ConvTranspose2d(
+                    channels if i else slot_dim,
+                    channels,
+                    5,
+                    stride=stride,
+                    padding=2,
+                    output_padding=stride - 1,
+                ),
+                nn.ReLU(inplace=True),
+            ]
+        layers.append(nn.Conv2d(channels, out_channels + 1, 3, padding=1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, slots: Float[Tensor, 'B K D'], target: Target | None = None) -> Decoded:
+        """Decode to images (B, C, H, W), masks (B, K, H, W) and an image a slot (B, K, C, H, W).
+
+        Raises:
+            ValueError: If the target has another size than the canvas grows to.
+        """
+        canvas = slots.flatten(0, 1)[:, :, None, None].expand(-1, -1, *self.broadcast_size)
+        painted = self.layers(self.position(canvas)).unflatten(0, slots.shape[:2])
+        if target is not None and target.values.shape[-2:] != painted.shape[-2:]:
+            raise ValueError(
+                f'SpatialBroadcastDecoder paints {tuple(painted.shape[-2:])} images, but the target '
+                f'is {tuple(target.values.shape[-2:])}; change broadcast_size or strides.'
+            )
+        slot_recons = painted[:, :, : self.out_channels]
+        masks = painted[:, :, self.out_channels].softmax(dim=1)
+        recon = (slot_recons * masks[:, :, None]).sum(dim=1)
+        return Decoded(recon, masks, slot_recons)

@@ -1,0 +1,25 @@
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmocl.registry import MODELS
+from mmocl.structures import ModelOutput
+
+
+@MODELS.register_module()
+class ReconstructionLoss(nn.Module):
+    """Mean squared error between reconstruction and target, averaged over all elements.
+
+    Args:
+        weight: Weight of the loss in the sum.
+    """
+
+    name = 'reconstruction'
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, output: ModelOutput) -> Float[Tensor, '']:
+        """Return the weighted loss."""
+        return self.weight * functional.mse_loss(output.decoded.recon, output.target.values)

@@ -1,0 +1,143 @@
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData, PixelData
+from torch import Tensor, nn
+
+from mmocl.registry import MODELS
+from mmocl.structures import (
+    Decoded,
+    Features,
+    ModelOutput,
+    SlotDataSample,
+    SlotOutput,
+    Target,
+)
+
+
+@MODELS.register_module()
+class SlotAutoencoder(BaseModel):
+    """Images to slots and back: the one unsupervised model of the package, six plugs.
+
+    Inputs are images, or tokens (B, N, C) that a frozen backbone gave before; these enter where the
+    backbone's output would. Widths that are not given are inferred: ``in_channels`` of the slot head
+    from the backbone, ``slot_dim`` and ``out_channels`` of the decoder from slot head and target.
+
+    Args:
+        backbone: Images to tokens.
+        slot_head: Tokens to slots; its ``initializer`` says where slots start, its ``gradient`` how
+            the iterations are differentiated.
+        decoder: Slots to reconstruction and masks.
+        target: What is reconstructed.
+        losses: Loss configs; each is logged as ``loss_<name>``.
+        data_preprocessor: See :class:`SlotDataPreprocessor`.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    def __init__(
+        self,
+        backbone: dict | nn.Module,
+        slot_head: dict | nn.Module,
+        decoder: dict | nn.Module,
+        target: dict | nn.Module,
+        losses: Sequence[dict | nn.Module],
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor or {'type': 'SlotDataPreprocessor'}, init_cfg)
+        self.backbone = _build(backbone)
+        self.slot_head = _build(slot_head, in_channels=self.backbone.out_channels)
+        self.target = _build(target)
+        self.decoder = _build(
+            decoder,
+            slot_dim=self.slot_head.slot_dim,
+            out_channels=self.target.out_channels(self.backbone.out_channels),
+        )
+        self.losses = nn.ModuleList(_build(loss) for loss in losses)
+        names = [loss.name for loss in self.losses]
+        if len(set(names)) != len(names):
+            raise ValueError(f'Losses need different names, got {names}.')
+
+    def extract(self, inputs: Tensor) -> Features:
+        """Run the backbone, or take tokens (B, N, C) as they are."""
+        if inputs.ndim == 4:
+            return self.backbone(inputs)
+        side = round(inputs.shape[1] ** 0.5)
+        if side * side != inputs.shape[1]:
+            raise ValueError(f'Cached tokens must come from a square grid, got {inputs.shape[1]}.')
+        return Features(inputs, (side, side))
+
+    def encode(self, inputs: Tensor, **overrides: Any) -> SlotOutput:
+        """Find the slots; ``overrides`` are ``num_slots`` and ``num_iters`` of the slot head."""
+        return self.slot_head(_checked(self.extract(inputs)), **overrides)
+
+    def decode(self, slots: Tensor, target: Target | None = None) -> Decoded:
+        """Reconstruct from slots."""
+        return self.decoder(slots, target)
+
+    def run(self, inputs: Tensor) -> ModelOutput:
+        """Run all stages."""
+        features = _checked(self.extract(inputs))
+        slots = self.slot_head(features)
+        target = self.target(inputs if inputs.ndim == 4 else None, features)
+        return ModelOutput(features, slots, target, self.decode(slots.slots, target))
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[SlotDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """MMEngine's entry: ``mode`` is 'loss', 'predict' or 'tensor'."""
+        if mode == 'loss':
+            return self.loss(inputs)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.run(inputs)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}.")
+
+    def loss(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the losses of a batch by name."""
+        output = self.run(inputs)
+        losses = {f'loss_{name}': value for name, value in output.target.losses.items()}
+        return losses | {f'loss_{loss.name}': loss(output) for loss in self.losses}
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SlotDataSample] | None = None
+    ) -> list[SlotDataSample]:
+        """Fill in masks, attention, slots and (for pixel targets) the reconstruction."""
+        output = self.run(inputs)
+        samples = data_samples or [SlotDataSample() for _ in inputs]
+        attn = output.slots.attn.unflatten(2, output.features.grid)
+        is_image = output.target.values.ndim == 4
+        for i, sample in enumerate(samples):
+            sample.pred_attn = PixelData(data=attn[i])
+            sample.pred_slots = InstanceData(slots=output.slots.slots[i])
+            if output.decoded.masks is not None:
+                sample.pred_masks = PixelData(data=output.decoded.masks[i])
+            if is_image:
+                image = self.data_preprocessor.to_pixels(output.decoded.recon[i])
+                sample.pred_image = PixelData(data=image)
+        return samples
+
+
+def _build(part: dict | nn.Module, **inferred: int) -> nn.Module:
+    """Build a part from its config; inferred widths yield to given ones and to what it takes."""
+    return part if isinstance(part, nn.Module) else MODELS.build({**inferred, **part})
+
+
+def _checked(features: Features) -> Features:
+    """Refuse NaN and infinite features: everything behind them would be NaN too."""
+    finite = features.tokens.detach().sum().isfinite()
+    if finite.is_cuda:  # without waiting for the device
+        torch._assert_async(finite, 'The backbone gave NaN or infinite features.')
+    elif not finite:
+        bad = (~features.tokens.isfinite()).sum().item()
+        raise ValueError(
+            f'The backbone gave NaN or infinite features ({bad} of {features.tokens.numel()} '
+            'values); expected finite ones. Check weights, inputs and precision.'
+        )
+    return features
