@@ -1,20 +1,28 @@
 """Child registries of MMEngine's roots; modules are imported on first use through ``locations``."""
 
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+import mmengine.registry as mmengine
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=MMENGINE_MODELS, locations=['mmocl.models'])
-DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, locations=['mmocl.datasets'])
+MODELS = Registry('model', parent=mmengine.MODELS, locations=['mmocl.models'])
+DATASETS = Registry('dataset', parent=mmengine.DATASETS, locations=['mmocl.datasets'])
 TRANSFORMS = Registry(
-    'transform', parent=MMENGINE_TRANSFORMS, locations=['mmocl.datasets.transforms']
+    'transform', parent=mmengine.TRANSFORMS, locations=['mmocl.datasets.transforms']
 )
-METRICS = Registry('metric', parent=MMENGINE_METRICS, locations=['mmocl.evaluation.metrics'])
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, locations=['mmocl.engine.hooks'])
+METRICS = Registry('metric', parent=mmengine.METRICS, locations=['mmocl.evaluation.metrics'])
+HOOKS = Registry('hook', parent=mmengine.HOOKS, locations=['mmocl.engine.hooks'])
 VISUALIZERS = Registry(
-    'visualizer', parent=MMENGINE_VISUALIZERS, locations=['mmocl.visualization']
+    'visualizer', parent=mmengine.VISUALIZERS, locations=['mmocl.visualization']
 )
+OPTIM_WRAPPERS = Registry(
+    'optim_wrapper', parent=mmengine.OPTIM_WRAPPERS, locations=['mmocl.engine.optim']
+)
+
+# mmocl has no modules of these kinds, but without a child of its scope MMEngine warns at each build.
+LOOPS = Registry('loop', parent=mmengine.LOOPS)
+OPTIMIZERS = Registry('optimizer', parent=mmengine.OPTIMIZERS)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor', parent=mmengine.OPTIM_WRAPPER_CONSTRUCTORS
+)
+PARAM_SCHEDULERS = Registry('parameter scheduler', parent=mmengine.PARAM_SCHEDULERS)
+DATA_SAMPLERS = Registry('data sampler', parent=mmengine.DATA_SAMPLERS)
+VISBACKENDS = Registry('vis_backend', parent=mmengine.VISBACKENDS)

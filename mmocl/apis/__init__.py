@@ -1,0 +1,3 @@
+from mmocl.apis.inferencer import SlotInferencer
+
+__all__ = ['SlotInferencer']

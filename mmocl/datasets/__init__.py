@@ -1,0 +1,3 @@
+from mmocl.datasets.synthetic import ColoredSprites
+
+__all__ = ['ColoredSprites']

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
+
+from mmocl.evaluation.functional import label_map
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class MaskProtocol:
         crowd: Whether crowd regions are objects (``'keep'``) or background (``'drop'``).
         class_overlap: Pixels of two instances (also of the same class) in the class map:
             ``'ignore'`` them, or the ``'highest'`` class id wins.
-        void: Pixels without annotation: ``'ignore'`` removes them from both sides, ``'background'``
-            makes them background, ``'unread'`` acts as if they were not marked.
+        void: Pixels without annotation, overlapping or not: ``'ignore'`` removes them from both
+            sides, ``'background'`` makes them background, ``'unread'`` acts as if they were not
+            marked.
         empty: FG-ARI of an image without objects: ``'one'`` counts 1.0, ``'skip'`` leaves the
             image out. Best overlaps always leave it out.
     """
@@ -135,8 +136,6 @@ class MaskProtocol:
     def prediction(self, soft_masks: Float[Tensor, 'K h w']) -> Int64[np.ndarray, 'S S']:
         """Resize soft masks bilinearly to the protocol's square, then take the best slot.
 
-        The other order costs many points of FG-ARI on coarse masks.
-
         Args:
             soft_masks: Soft masks (K, h, w) of an image that showed the protocol's crop.
 
@@ -155,14 +154,9 @@ class MaskProtocol:
                 f'soft masks of {height}x{width} are not square, but protocol {self.name!r} scores '
                 'the centre square: the model must see that square too'
             )
-        # Half types would round masks to ties; float64 stays.
-        if soft_masks.dtype != torch.float64:
-            soft_masks = soft_masks.float()
         if not bool(soft_masks.isfinite().all()):
             raise ValueError('soft masks hold NaN or infinite values')
-        size = (self.mask_size, self.mask_size)
-        resized = F.interpolate(soft_masks[None], size, mode='bilinear', align_corners=False)[0]
-        return resized.argmax(dim=0).cpu().numpy()
+        return label_map(soft_masks, (self.mask_size, self.mask_size)).cpu().numpy()
 
     def scores_fg_ari(self, truth: TruthMaps) -> bool:
         """Whether the image counts in the mean FG-ARI (an undefined value counts as 1.0)."""

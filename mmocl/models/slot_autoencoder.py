@@ -6,6 +6,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
+from mmocl.models.targets import PixelTarget
 from mmocl.registry import MODELS
 from mmocl.structures import (
     Decoded,
@@ -112,15 +113,16 @@ class SlotAutoencoder(BaseModel):
         output = self.run(inputs)
         samples = data_samples or [SlotDataSample() for _ in inputs]
         attn = output.slots.attn.unflatten(2, output.features.grid)
-        is_image = output.target.values.ndim == 4
+        images = None
+        if isinstance(self.target, PixelTarget):
+            images = self.target.to_images(output.decoded.recon, inputs.shape[-2:])
         for i, sample in enumerate(samples):
             sample.pred_attn = PixelData(data=attn[i])
             sample.pred_slots = InstanceData(slots=output.slots.slots[i])
             if output.decoded.masks is not None:
                 sample.pred_masks = PixelData(data=output.decoded.masks[i])
-            if is_image:
-                image = self.data_preprocessor.to_pixels(output.decoded.recon[i])
-                sample.pred_image = PixelData(data=image)
+            if images is not None:
+                sample.pred_image = PixelData(data=self.data_preprocessor.to_pixels(images[i]))
         return samples
 
 

@@ -1,0 +1,3 @@
+from mmocl.visualization.slot_visualizer import SlotVisualizer
+
+__all__ = ['SlotVisualizer']

@@ -1,12 +1,12 @@
 """Adjusted Rand index between two label maps (Hubert and Arabie, 1985)."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Integer
 
 from mmocl.evaluation.functional.contingency import contingency_table
 
 
-def adjusted_rand_index(counts: Int[np.ndarray, 'T P']) -> float:
+def adjusted_rand_index(counts: Integer[np.ndarray, 'T P']) -> float:
     """Adjusted Rand index of a contingency table; 1.0 where it is undefined.
 
     It is undefined when the largest possible value equals the expected one: no pixel, one pixel,
@@ -34,7 +34,7 @@ def adjusted_rand_index(counts: Int[np.ndarray, 'T P']) -> float:
 
 
 def ari(
-    true: Int[np.ndarray, '...'], pred: Int[np.ndarray, '...'], ignore: int | None = -1
+    true: Integer[np.ndarray, '...'], pred: Integer[np.ndarray, '...'], ignore: int | None = -1
 ) -> float:
     """Adjusted Rand index over all kept pixels; the background is one more true segment.
 
@@ -50,7 +50,7 @@ def ari(
 
 
 def fg_ari(
-    true: Int[np.ndarray, '...'], pred: Int[np.ndarray, '...'], ignore: int | None = -1
+    true: Integer[np.ndarray, '...'], pred: Integer[np.ndarray, '...'], ignore: int | None = -1
 ) -> float:
     """Adjusted Rand index over the pixels of true objects only (true id above 0).
 
@@ -67,6 +67,6 @@ def fg_ari(
     return adjusted_rand_index(counts[true_ids > 0])
 
 
-def _pairs(counts: Int[np.ndarray, '...']) -> int:
+def _pairs(counts: Integer[np.ndarray, '...']) -> int:
     """Ordered pairs of distinct pixels; int64 holds the sum up to 3e9 pixels."""
     return int((counts * (counts - 1)).sum())

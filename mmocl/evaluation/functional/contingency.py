@@ -1,11 +1,11 @@
 """The one pass over the pixels that every label-map metric starts from."""
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Int64, Integer
 
 
 def contingency_table(
-    true: Int[np.ndarray, '...'], pred: Int[np.ndarray, '...'], ignore: int | None = None
+    true: Integer[np.ndarray, '...'], pred: Integer[np.ndarray, '...'], ignore: int | None = None
 ) -> tuple[Int64[np.ndarray, 'T P'], Int64[np.ndarray, ' T'], Int64[np.ndarray, ' P']]:
     """Count how many pixels carry every pair of a true and a predicted id.
 
@@ -38,7 +38,7 @@ def contingency_table(
 
 
 def _compact(
-    ids: Int[np.ndarray, ' N'],
+    ids: Integer[np.ndarray, ' N'],
 ) -> tuple[Int64[np.ndarray, ' N'], Int64[np.ndarray, ' I']]:
     """Map ids to small indices: by an offset if their range is small, else by sorting."""
     ids = ids.astype(np.int64, copy=False)

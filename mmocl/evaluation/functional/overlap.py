@@ -1,12 +1,12 @@
 """Intersection over union between the segments of two label maps."""
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float64, Integer
 
 from mmocl.evaluation.functional.contingency import contingency_table
 
 
-def iou_matrix(counts: Int[np.ndarray, 'T P']) -> Float64[np.ndarray, 'T P']:
+def iou_matrix(counts: Integer[np.ndarray, 'T P']) -> Float64[np.ndarray, 'T P']:
     """Intersection over union of every true with every predicted segment.
 
     Args:
@@ -34,7 +34,7 @@ def mean_best_overlap(iou: Float64[np.ndarray, 'T P']) -> float:
 
 
 def mbo(
-    true: Int[np.ndarray, '...'], pred: Int[np.ndarray, '...'], ignore: int | None = -1
+    true: Integer[np.ndarray, '...'], pred: Integer[np.ndarray, '...'], ignore: int | None = -1
 ) -> float:
     """Mean best overlap of the true objects (id above 0); the background is not a segment.
 

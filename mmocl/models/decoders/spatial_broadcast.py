@@ -52,7 +52,7 @@ class SpatialBroadcastDecoder(BaseModule):
                 ),
                 nn.ReLU(inplace=True),
             ]
-        layers.append(nn.Conv2d(channels, out_channels + 1, 3, padding=1))
+        layers.append(nn.ConvTranspose2d(channels, out_channels + 1, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, slots: Float[Tensor, 'B K D'], target: Target | None = None) -> Decoded:

@@ -1,3 +1,4 @@
+import math
 from typing import Literal
 
 import torch
@@ -82,7 +83,7 @@ class ProbabilisticSlotAttention(SlotHead):
             )
         self.variance_space = variance_space
         self.logit_scale = slot_dim**-0.5 if logit_scale is None else logit_scale
-        self.init_log_var = torch.tensor(init_var).log().item()
+        self.init_log_var = math.log(init_var)
         self.min_var = min_var
         identity = nn.Identity()
         self.norm_tokens = nn.LayerNorm(self.token_dim) if normalize else identity
@@ -107,7 +108,7 @@ class ProbabilisticSlotAttention(SlotHead):
     def complete(self, state: SlotState) -> SlotState:
         """Add unit variances (times ``init_var``) and equal weights."""
         num_slots = state.mean.shape[1]
-        log_weight = state.mean.new_full(state.mean.shape[:2], -torch.tensor(num_slots).log())
+        log_weight = state.mean.new_full(state.mean.shape[:2], -math.log(num_slots))
         return SlotState(
             state.mean, torch.full_like(state.mean, self.init_log_var), log_weight
         )
@@ -127,9 +128,10 @@ class ProbabilisticSlotAttention(SlotHead):
             keys, values = _at_least_float32(keys), _at_least_float32(values)
             log_density = diagonal_log_density(keys, self.query(state.mean), state.log_var)
             logits = self.logit_scale * log_density + state.log_weight[:, :, None]
-            attn = logits.softmax(dim=1)
-            log_count = torch.logsumexp(logits.log_softmax(dim=1), dim=2)
-            weights = (logits.log_softmax(dim=1) - log_count[:, :, None]).exp()
+            # In logs, so that a slot without tokens keeps finite weights and variances.
+            log_attn = logits.log_softmax(dim=1)
+            log_count = log_attn.logsumexp(dim=2)
+            weights = (log_attn - log_count[:, :, None]).exp()
             mean = weights @ values
             if self.update is not None:
                 mean = self.update(mean, state.mean)
@@ -138,8 +140,8 @@ class ProbabilisticSlotAttention(SlotHead):
             )
             floor = self.min_var * points.var(dim=1, keepdim=True).mean(dim=2, keepdim=True)
             variance = weighted_variance(points, weights, center)
-            log_weight = log_count - torch.tensor(keys.shape[1]).log()
-            return SlotState(mean, (variance + floor).log(), log_weight), attn
+            log_weight = log_count - math.log(keys.shape[1])
+            return SlotState(mean, (variance + floor).log(), log_weight), log_attn.exp()
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

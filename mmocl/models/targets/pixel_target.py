@@ -1,6 +1,7 @@
 from jaxtyping import Float
 from mmengine.model import BaseModule
 from torch import Tensor
+from torch.nn import functional
 
 from mmocl.registry import MODELS
 from mmocl.structures import Features, Target
@@ -8,18 +9,48 @@ from mmocl.structures import Features, Target
 
 @MODELS.register_module()
 class PixelTarget(BaseModule):
-    """Reconstruct the normalised input image."""
+    """Reconstruct the normalised input image.
+
+    Args:
+        patch_size: None: the image as it is, for decoders that paint images. Otherwise patches of
+            that side as tokens (B, N, 3 * patch_size ** 2), for decoders of tokens.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    def __init__(self, patch_size: int | None = None, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.patch_size = patch_size
 
     def out_channels(self, in_channels: int) -> int:
         """Channels of the target, given those of the backbone."""
-        return 3
+        return 3 * (self.patch_size or 1) ** 2
 
     def forward(self, images: Float[Tensor, 'B 3 H W'] | None, features: Features) -> Target:
-        """Return the images.
+        """Return the images, or their patches.
 
         Raises:
-            ValueError: If the model was fed cached tokens, which hold no pixels.
+            ValueError: If the model was fed cached tokens, which hold no pixels, or the patch size
+                does not divide the image.
         """
         if images is None:
             raise ValueError('PixelTarget needs images, but the model was given cached tokens.')
-        return Target(images)
+        if self.patch_size is None:
+            return Target(images)
+        height, width = images.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f'PixelTarget cannot cut {height}x{width} images into patches of '
+                f'{self.patch_size}x{self.patch_size}.'
+            )
+        patches = functional.unfold(images, self.patch_size, stride=self.patch_size)
+        return Target(patches.transpose(1, 2))
+
+    def to_images(
+        self, recon: Tensor, image_size: tuple[int, int]
+    ) -> Float[Tensor, 'B 3 H W']:
+        """Turn a reconstruction in the form of the target back into images."""
+        if self.patch_size is None:
+            return recon
+        return functional.fold(
+            recon.transpose(1, 2), image_size, self.patch_size, stride=self.patch_size
+        )

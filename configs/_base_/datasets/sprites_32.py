@@ -1,0 +1,26 @@
+# Easy generated scenes: 1 to 4 sprites of dSprites' shapes on a plain background, 32x32.
+# Nothing is read from disk; every image is a function of seed and index.
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=0,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type='ColoredSprites', num_images=20000, image_size=32, background='plain', seed=0
+    ),
+)
+val_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ColoredSprites',
+        num_images=320,
+        image_size=32,
+        background='plain',
+        seed=1,
+        test_mode=True,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='ObjectDiscoveryMetric', protocol='square128')
+test_evaluator = val_evaluator

@@ -1,0 +1,109 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.infer import BaseInferencer
+from PIL import Image
+from torch import nn
+
+from mmocl.engine.hooks.slot_visualization_hook import seen_image
+from mmocl.registry import TRANSFORMS
+from mmocl.structures import SlotDataSample
+from mmocl.visualization.drawing import contact_sheet
+from mmocl.visualization.slot_visualizer import tiles
+
+
+class SlotInferencer(BaseInferencer):
+    """Find the slots of images: ``SlotInferencer(config, checkpoint)('photo.jpg')``.
+
+    The image goes through the test pipeline of the config, without its annotations.
+
+    Args:
+        model: Config file, or a loaded config.
+        weights: Checkpoint file.
+        device: Device, e.g. ``'cuda:0'``; the best one if not given.
+        show_progress: Show a progress bar.
+    """
+
+    preprocess_kwargs: set = set()
+    forward_kwargs: set = set()
+    visualize_kwargs = {'out_dir'}
+    postprocess_kwargs: set = set()
+
+    def __init__(
+        self,
+        model: str | Config,
+        weights: str | None = None,
+        device: str | None = None,
+        show_progress: bool = True,
+    ) -> None:
+        if weights is not None and not Path(weights).is_file():
+            raise FileNotFoundError(f'No checkpoint at {weights!r}.')
+        super().__init__(model, weights, device, scope='mmocl', show_progress=show_progress)
+
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        pipeline = cfg.test_dataloader.dataset.get('pipeline')
+        if pipeline is None:
+            # Generated data has no pipeline: squash a picture to its size.
+            size = cfg.test_dataloader.dataset.image_size
+            pipeline = [
+                {'type': 'LoadImage'},
+                {'type': 'ResizeCrop', 'size': size, 'crop': 'squash'},
+                {'type': 'PackSlotInputs'},
+            ]
+        steps = [step for step in pipeline if step['type'] != 'LoadObjectMasks']
+        transform = Compose([TRANSFORMS.build(step) for step in steps])
+
+        def load(path: str) -> dict:
+            if not Path(path).is_file():
+                raise FileNotFoundError(f'No image at {path!r}.')
+            return transform({'img_path': str(path), 'img_id': Path(path).stem})
+
+        return load
+
+    def visualize(
+        self, inputs: list, preds: Sequence[SlotDataSample], out_dir: str | None = None
+    ) -> list[UInt8[np.ndarray, 'H W 3']]:
+        """Draw the predictions; write them to ``out_dir`` as ``<image>.png`` if given."""
+        pictures = []
+        for path, sample in zip(inputs, preds, strict=True):
+            data = self.pipeline(path)
+            image = seen_image(data['inputs'], data['data_samples'])
+            pictures.append(contact_sheet([tiles(image, sample)], tile=max(image.shape[0], 224)))
+            if out_dir is not None:
+                Path(out_dir).mkdir(parents=True, exist_ok=True)
+                picture = Image.fromarray(pictures[-1])
+                picture.save(Path(out_dir) / f'{Path(path).stem}.png')
+        return pictures
+
+    def postprocess(
+        self,
+        preds: Sequence[SlotDataSample],
+        visualization: list | None = None,
+        return_datasamples: bool = False,
+        **kwargs: Any,
+    ) -> dict:
+        """Return data samples, or slots and soft masks as arrays, beside the pictures."""
+        predictions: list = list(preds)
+        if not return_datasamples:
+            predictions = [
+                {
+                    'slots': sample.pred_slots.slots.cpu().numpy(),
+                    'masks': sample.get('pred_masks', sample.pred_attn).data.cpu().numpy(),
+                }
+                for sample in preds
+            ]
+        return {'predictions': predictions, 'visualization': visualization}
+
+    def _init_model(self, cfg: Config, weights: str | None, device: str = 'cpu') -> nn.Module:
+        # The weights come from the checkpoint: nothing to download first.
+        backbone = cfg.model.backbone
+        if weights is not None and backbone.get('pretrained'):
+            backbone.pretrained = False
+        return super()._init_model(cfg, weights, device)
+
+

@@ -1,0 +1,68 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from mmocl.registry import HOOKS
+from mmocl.structures import SlotDataSample
+
+
+@HOOKS.register_module()
+class SlotVisualizationHook(Hook):
+    """Write pictures of masks during validation and test.
+
+    Args:
+        interval: Draw the first image of every n-th validation batch.
+        show_dir: Folder for pictures of all test images; none are drawn in a test without it.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, interval: int = 10, show_dir: str | None = None) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1, got {interval}.')
+        self.interval = interval
+        self.show_dir = show_dir
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SlotDataSample] | None = None,
+    ) -> None:
+        """Draw the first image of the batch."""
+        if batch_idx % self.interval or not outputs or data_batch is None:
+            return
+        image = seen_image(data_batch['inputs'][0], outputs[0])
+        visualizer: Visualizer = runner.visualizer
+        visualizer.add_datasample(f'val_{batch_idx}', image, outputs[0], step=runner.iter)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SlotDataSample] | None = None,
+    ) -> None:
+        """Draw every image, if there is a folder for them."""
+        if self.show_dir is None or not outputs or data_batch is None:
+            return
+        for inputs, sample in zip(data_batch['inputs'], outputs, strict=True):
+            image = seen_image(inputs, sample)
+            out_file = Path(self.show_dir) / f'{sample.img_id}.png'
+            runner.visualizer.add_datasample('test', image, sample, out_file=str(out_file))
+
+
+def seen_image(inputs: Tensor, data_sample: SlotDataSample) -> UInt8[np.ndarray, 'H W 3']:
+    """Return the image that the model saw; for cached tokens it is read from its file again."""
+    if inputs.ndim == 3:
+        return inputs.permute(1, 2, 0).cpu().numpy()
+    with Image.open(data_sample.img_path) as file:
+        return np.asarray(ImageOps.fit(file.convert('RGB'), (224, 224)))

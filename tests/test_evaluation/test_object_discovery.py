@@ -1,0 +1,189 @@
+"""The metric as MMEngine's evaluator calls it."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.structures import InstanceData, PixelData
+
+from mmocl.evaluation.metrics import ObjectDiscoveryMetric
+from mmocl.registry import METRICS
+from mmocl.structures import SlotDataSample
+
+NAMES = ('fg_ari', 'fg_ari_multi', 'ari', 'mbo_i', 'mbo_c')
+COUNTS = ('num_images', 'num_images_mbo', 'num_images_multi')
+
+
+def make_sample(img_id, columns, pred_columns, size=32, **kwargs):
+    """Image of vertical stripes: true stripe i covers ``columns[i]``; masks are one-hot stripes."""
+    masks = torch.zeros(len(columns), size, size, dtype=torch.bool)
+    for mask, (start, stop) in zip(masks, columns, strict=True):
+        mask[:, start:stop] = True
+    soft = torch.zeros(len(pred_columns), size, size)
+    for mask, (start, stop) in zip(soft, pred_columns, strict=True):
+        mask[:, start:stop] = 1
+    sample = SlotDataSample(metainfo={'img_id': img_id})
+    num = len(columns)
+    sample.gt_objects = InstanceData(
+        masks=masks,
+        labels=torch.tensor(kwargs.get('labels', [1] * num), dtype=torch.int64),
+        crowd=torch.tensor(kwargs.get('crowd', [False] * num), dtype=torch.bool),
+    )
+    sample.pred_masks = PixelData(data=soft)
+    # The attention puts everything into one slot.
+    sample.pred_attn = PixelData(data=torch.stack([torch.ones(8, 8), torch.zeros(8, 8)]))
+    return sample
+
+
+@pytest.fixture
+def samples():
+    return [
+        make_sample(1, [(0, 8), (8, 16)], [(0, 8), (8, 16), (16, 32)], labels=[1, 2]),
+        make_sample(2, [(0, 16)], [(0, 8), (8, 16), (16, 32)]),
+        make_sample(3, [], [(0, 16), (16, 32)]),
+    ]
+
+
+def evaluate(samples, size=None, **kwargs):
+    evaluator = Evaluator(ObjectDiscoveryMetric(**kwargs))
+    for sample in samples:
+        evaluator.process([sample])
+    return evaluator.evaluate(len(samples) if size is None else size)
+
+
+def test_values(samples):
+    results = evaluate(samples, protocol='square128')
+    assert set(results) == {
+        f'ocl/{name}' for name in (*NAMES, *(f'attn_{name}' for name in NAMES), *COUNTS)
+    }
+    assert all(type(value) is float for value in results.values())
+    assert results['ocl/num_images'] == 3
+    assert results['ocl/num_images_mbo'] == 2
+    assert results['ocl/num_images_multi'] == 1
+    # Image 1 is perfect, image 2 splits its only object, image 3 is skipped but in ``ari``.
+    assert results['ocl/fg_ari'] == 0.5
+    assert results['ocl/fg_ari_multi'] == 1.0
+    assert results['ocl/mbo_i'] == (1 + 0.5) / 2
+    assert results['ocl/mbo_c'] == (1 + 0.5) / 2
+    assert 0 < results['ocl/ari'] < 1
+    # All in one slot: merged objects, one whole object; IoU 1/4 and 1/2.
+    assert results['ocl/attn_fg_ari'] == 0.5
+    assert results['ocl/attn_mbo_i'] == (1 / 4 + 1 / 2) / 2
+    assert results['ocl/attn_ari'] == pytest.approx(1 / 3)
+
+
+def test_empty_images_count_one_for_spot(samples):
+    results = evaluate(samples, protocol='spot320')
+    assert results['ocl/fg_ari'] == pytest.approx((1 + 0 + 1) / 3)
+    assert results['ocl/num_images_mbo'] == 2
+
+
+def test_instances_of_one_class_are_one_class_segment():
+    # The background is split, which costs nothing.
+    sample = make_sample(1, [(0, 8), (8, 16)], [(0, 16), (16, 24), (24, 32)], labels=[5, 5])
+    results = evaluate([sample], mask_sources=['decoder'])
+    assert results['ocl/mbo_c'] == 1.0
+    assert results['ocl/mbo_i'] == 0.5
+    assert not any('attn' in key for key in results)
+
+
+def test_crowd_follows_the_protocol():
+    sample = make_sample(1, [(0, 8), (8, 16)], [(0, 8), (8, 32)], crowd=[False, True])
+    kept = evaluate([sample], protocol='spot320')
+    assert kept['ocl/mbo_i'] == pytest.approx((1 + 1 / 3) / 2)
+    assert evaluate([sample], protocol='oclf320')['ocl/mbo_i'] == 1.0
+
+
+def test_void_is_read():
+    sample = make_sample(1, [(0, 8)], [(0, 16), (16, 32)])
+    void = torch.zeros(1, 32, 32, dtype=torch.bool)
+    void[..., 8:16] = True
+    sample.gt_void = PixelData(data=void)
+    assert evaluate([sample], protocol='oclf320')['ocl/mbo_i'] == 1.0
+    assert evaluate([sample], protocol='spot320')['ocl/mbo_i'] == 0.5
+
+
+def test_all_images_without_objects_give_nan(recwarn):
+    results = evaluate([make_sample(1, [], [(0, 32)])], protocol='square128')
+    assert np.isnan(results['ocl/mbo_i'])
+    assert np.isnan(results['ocl/fg_ari'])
+    assert results['ocl/num_images_mbo'] == 0
+    assert not [w for w in recwarn if 'empty slice' in str(w.message)]
+
+
+def test_elements_need_not_be_dicts(samples):
+    metric = ObjectDiscoveryMetric()
+    metric.process(None, [samples[0].to_dict()])
+    sample = {key: getattr(samples[0], key) for key in ('gt_objects', 'pred_masks', 'pred_attn')}
+    metric.process(None, [{'img_id': 1, **sample}])
+    assert metric.results[0] == metric.results[1]
+
+
+def test_one_record_per_image_and_the_number_is_checked(samples):
+    metric = ObjectDiscoveryMetric()
+    metric.process(None, [sample.to_dict() for sample in samples])
+    assert [record['img_id'] for record in metric.results] == [1, 2, 3]
+    for size in (2, 4):
+        with pytest.raises(ValueError, match=f'3 images were scored, but the dataset holds {size}'):
+            evaluate(samples, size=size)
+
+
+def test_records_are_written(samples, tmp_path):
+    path = tmp_path / 'new' / 'records.json'
+    evaluate(samples, protocol='square128', record_path=str(path))
+    content = json.loads(path.read_text())
+    assert (content['protocol'], content['version']) == ('square128', 1)
+    assert [image['img_id'] for image in content['images']] == [1, 2, 3]
+    assert [image['num_objects'] for image in content['images']] == [2, 1, 0]
+    assert [image['fg_ari'] for image in content['images']] == [1.0, 0.0, None]
+    assert [image['mbo_i'] for image in content['images']] == [1.0, 0.5, None]
+
+
+def test_log_names_protocol_version_and_number(samples):
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    try:
+        evaluate(samples, protocol='square128')
+    finally:
+        logger.removeHandler(handler)
+    assert any('square128 v1' in line and '3 images scored' in line for line in lines)
+
+
+def test_built_from_a_config(samples):
+    config = {'type': 'ObjectDiscoveryMetric', 'protocol': 'videosaur224', 'prefix': 'val'}
+    metric = METRICS.build(config)
+    metric.process(None, [samples[0].to_dict()])
+    assert metric.evaluate(1)['val/mbo_i'] == 1.0
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'text'),
+    [
+        ({'protocol': 'nope'}, 'known: oclf320, spot320'),
+        ({'mask_sources': ['slots']}, 'mask_sources must be among'),
+        ({'mask_sources': []}, 'mask_sources must be among'),
+    ],
+)
+def test_wrong_arguments(kwargs, text):
+    with pytest.raises(ValueError, match=text):
+        ObjectDiscoveryMetric(**kwargs)
+
+
+def test_missing_fields_are_named(samples):
+    metric = ObjectDiscoveryMetric()
+    sample = samples[0].to_dict()
+    with pytest.raises(ValueError, match="source 'decoder' needs 'pred_masks'"):
+        metric.process(None, [{k: v for k, v in sample.items() if k != 'pred_masks'}])
+    with pytest.raises(ValueError, match=r"image 1 has no ground truth.*'gt_objects'"):
+        metric.process(None, [{k: v for k, v in sample.items() if k != 'gt_objects'}])
+    sample['pred_attn']['data'][0, 0, 0] = float('nan')
+    with pytest.raises(ValueError, match='pred_attn of image 1: soft masks hold NaN'):
+        metric.process(None, [sample])
+    assert not metric.results
