@@ -10,14 +10,12 @@ TRANSFORMS = Registry(
 )
 METRICS = Registry('metric', parent=mmengine.METRICS, locations=['mmocl.evaluation.metrics'])
 HOOKS = Registry('hook', parent=mmengine.HOOKS, locations=['mmocl.engine.hooks'])
-VISUALIZERS = Registry(
-    'visualizer', parent=mmengine.VISUALIZERS, locations=['mmocl.visualization']
-)
+VISUALIZERS = Registry('visualizer', parent=mmengine.VISUALIZERS, locations=['mmocl.visualization'])
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper', parent=mmengine.OPTIM_WRAPPERS, locations=['mmocl.engine.optim']
 )
 
-# mmocl has no modules of these kinds, but without a child of its scope MMEngine warns at each build.
+# mmocl has no modules of these kinds, but MMEngine warns at each build where a scope has no child.
 LOOPS = Registry('loop', parent=mmengine.LOOPS)
 OPTIMIZERS = Registry('optimizer', parent=mmengine.OPTIMIZERS)
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(

@@ -16,9 +16,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--show-dir', help='write a picture of every test image to this folder')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
-    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
 

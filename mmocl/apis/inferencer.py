@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -29,10 +29,11 @@ class SlotInferencer(BaseInferencer):
         show_progress: Show a progress bar.
     """
 
-    preprocess_kwargs: set = set()
-    forward_kwargs: set = set()
-    visualize_kwargs = {'out_dir'}
-    postprocess_kwargs: set = set()
+    # The keyword arguments of a call, by the step that takes them.
+    preprocess_kwargs: ClassVar[set] = set()
+    forward_kwargs: ClassVar[set] = set()
+    visualize_kwargs: ClassVar[set] = {'out_dir'}
+    postprocess_kwargs: ClassVar[set] = set()
 
     def __init__(
         self,
@@ -105,5 +106,3 @@ class SlotInferencer(BaseInferencer):
         if weights is not None and backbone.get('pretrained'):
             backbone.pretrained = False
         return super()._init_model(cfg, weights, device)
-
-

@@ -23,8 +23,9 @@ class SlotAutoencoder(BaseModel):
     """Images to slots and back: the one unsupervised model of the package, six plugs.
 
     Inputs are images, or tokens (B, N, C) that a frozen backbone gave before; these enter where the
-    backbone's output would. Widths that are not given are inferred: ``in_channels`` of the slot head
-    from the backbone, ``slot_dim`` and ``out_channels`` of the decoder from slot head and target.
+    backbone's output would. Widths that are not given are inferred: ``in_channels`` of the slot
+    head from the backbone, ``slot_dim`` and ``out_channels`` of the decoder from slot head and
+    target.
 
     Args:
         backbone: Images to tokens.
@@ -48,18 +49,19 @@ class SlotAutoencoder(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or {'type': 'SlotDataPreprocessor'}, init_cfg)
-        self.backbone = _build(backbone)
-        self.slot_head = _build(slot_head, in_channels=self.backbone.out_channels)
-        self.target = _build(target)
-        self.decoder = _build(
+        self.backbone: Any = _build(backbone)
+        self.slot_head: Any = _build(slot_head, in_channels=self.backbone.out_channels)
+        self.target: Any = _build(target)
+        self.decoder: Any = _build(
             decoder,
             slot_dim=self.slot_head.slot_dim,
             out_channels=self.target.out_channels(self.backbone.out_channels),
         )
-        self.losses = nn.ModuleList(_build(loss) for loss in losses)
-        names = [loss.name for loss in self.losses]
+        built = [_build(loss) for loss in losses]
+        names = [loss.name for loss in built]
         if len(set(names)) != len(names):
             raise ValueError(f'Losses need different names, got {names}.')
+        self.losses = nn.ModuleList(built)
 
     def extract(self, inputs: Tensor) -> Features:
         """Run the backbone, or take tokens (B, N, C) as they are."""
@@ -115,7 +117,7 @@ class SlotAutoencoder(BaseModel):
         attn = output.slots.attn.unflatten(2, output.features.grid)
         images = None
         if isinstance(self.target, PixelTarget):
-            images = self.target.to_images(output.decoded.recon, inputs.shape[-2:])
+            images = self.target.to_images(output.decoded.recon, (inputs.shape[2], inputs.shape[3]))
         for i, sample in enumerate(samples):
             sample.pred_attn = PixelData(data=attn[i])
             sample.pred_slots = InstanceData(slots=output.slots.slots[i])
@@ -126,7 +128,7 @@ class SlotAutoencoder(BaseModel):
         return samples
 
 
-def _build(part: dict | nn.Module, **inferred: int) -> nn.Module:
+def _build(part: dict | nn.Module, **inferred: int) -> Any:
     """Build a part from its config; inferred widths yield to given ones and to what it takes."""
     return part if isinstance(part, nn.Module) else MODELS.build({**inferred, **part})
 

@@ -56,7 +56,8 @@ def contact_sheet(rows: Sequence[Sequence[Picture]], tile: int = 128, gap: int =
     sheet = np.full((len(rows) * side - gap, num_columns * side - gap, 3), 255, np.uint8)
     for i, row in enumerate(rows):
         for j, picture in enumerate(row):
-            smooth = Image.Resampling.NEAREST if min(picture.shape[:2]) < tile else Image.BICUBIC
-            resized = Image.fromarray(picture).resize((tile, tile), smooth)
+            filters = Image.Resampling
+            method = filters.NEAREST if min(picture.shape[:2]) < tile else filters.BICUBIC
+            resized = Image.fromarray(picture).resize((tile, tile), method)
             sheet[i * side : i * side + tile, j * side : j * side + tile] = np.asarray(resized)
     return sheet

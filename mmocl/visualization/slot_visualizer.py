@@ -76,7 +76,8 @@ def _true_ids(data_sample: SlotDataSample, crop: str) -> Int64[np.ndarray, 'h w'
     for i, mask in enumerate(masks, start=1):
         ids[mask] = i
     if crop == 'center':
-        short = min(ids.shape)
-        top, left = (ids.shape[0] - short) // 2, (ids.shape[1] - short) // 2
+        height, width = masks.shape[1:]
+        short = min(height, width)
+        top, left = (height - short) // 2, (width - short) // 2
         ids = ids[top : top + short, left : left + short]
     return ids

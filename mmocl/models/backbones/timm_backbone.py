@@ -1,6 +1,6 @@
 from pathlib import Path
 from types import MethodType
-from typing import Literal
+from typing import Any
 
 import timm
 import torch
@@ -19,21 +19,21 @@ from mmocl.structures import Features
 class TimmBackbone(BaseModule):
     """Patch tokens or maps of any timm model, frozen by default.
 
-    DINOSAUR, `arXiv:2209.14860 <https://arxiv.org/abs/2209.14860>`_, uses the last block of a DINO ViT
-    without the final norm (``norm=False``), class token dropped.
+    DINOSAUR, `arXiv:2209.14860 <https://arxiv.org/abs/2209.14860>`_, uses the last block of a DINO
+    ViT without the final norm (``norm=False``), class token dropped.
 
     Args:
         model_name: Name of the timm model, e.g. ``'vit_base_patch16_224.dino'`` or ``'resnet50'``.
-        checkpoint: File with the model's weights (``.pth`` or ``.safetensors``); every key must fit.
-        pretrained: Let timm download the weights; not together with ``checkpoint``.
-        block: Which block of a ViT, or which stage of a CNN, gives the tokens; negative counts from
+        checkpoint: File with the model's weights (``.pth`` or ``.safetensors``); every key must
+        fit. pretrained: Let timm download the weights; not together with ``checkpoint``. block:
+        Which block of a ViT, or which stage of a CNN, gives the tokens; negative counts from
             the last.
         norm: Apply the model's final norm to the tokens (ViTs only).
         frozen: No gradient, and always in evaluation mode.
         position_resize: How a ViT's position embedding is brought to another image size:
             ``'timm'`` (bicubic with antialias) or ``'plain'`` (bicubic without).
-        output: ``'tokens'`` gives :class:`Features`; ``'maps'`` a tuple with one map (B, C, h, w), as
-            segmentation heads expect.
+        output: ``'tokens'`` gives :class:`Features`; ``'maps'`` a tuple with one map (B, C, h, w),
+            as segmentation heads expect.
         init_cfg: MMEngine's initialisation config.
 
     Raises:
@@ -50,8 +50,8 @@ class TimmBackbone(BaseModule):
         block: int = -1,
         norm: bool = False,
         frozen: bool = True,
-        position_resize: Literal['timm', 'plain'] = 'timm',
-        output: Literal['tokens', 'maps'] = 'tokens',
+        position_resize: str = 'timm',
+        output: str = 'tokens',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -116,7 +116,7 @@ class TimmBackbone(BaseModule):
         return Features(maps.flatten(2).transpose(1, 2), (maps.shape[2], maps.shape[3]))
 
 
-def _create(model_name: str, pretrained: bool) -> nn.Module:
+def _create(model_name: str, pretrained: bool) -> Any:
     """Make the timm model without its classifier, a ViT for images of any size."""
     try:
         return timm.create_model(
@@ -158,11 +158,14 @@ def _shorten(names: list[str], num_shown: int = 5) -> str:
     return shown if len(names) <= num_shown else f'{shown}, ... ({len(names) - num_shown} more)'
 
 
-def _add_position_plainly(vit: VisionTransformer, patches: Tensor) -> Tensor:
-    """Do timm's ``_pos_embed`` with a bicubic resize that does not antialias, as DINOv2's code does."""
+def _add_position_plainly(vit: Any, patches: Tensor) -> Tensor:
+    """Do timm's ``_pos_embed`` with a bicubic resize without antialias, as DINOv2's code does."""
     tokens = patches.flatten(1, 2)
-    prefix = [token.expand(len(tokens), -1, -1) for token in (vit.cls_token, vit.reg_token)
-              if token is not None]
+    prefix = [
+        token.expand(len(tokens), -1, -1)
+        for token in (vit.cls_token, vit.reg_token)
+        if token is not None
+    ]
     num_embedded = 0 if vit.no_embed_class else vit.num_prefix_tokens
     position = vit.pos_embed[:, num_embedded:].unflatten(1, vit.patch_embed.grid_size)
     position = functional.interpolate(

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from mmengine.model import BaseModule
@@ -12,10 +14,10 @@ from mmocl.structures import Decoded, Target
 class MLPDecoder(BaseModule):
     """Decode every slot at every patch by one MLP; slots are mixed by a softmax over alpha.
 
-    DINOSAUR, `arXiv:2209.14860 <https://arxiv.org/abs/2209.14860>`_, appendix. Computed with two exact
-    short cuts: the first layer is split, ``W(slot + position) = W slot + W position``, and the mixture
-    commutes with the last linear layer, so hidden units are mixed over the slots before they are
-    projected to features once, not K times.
+    DINOSAUR, `arXiv:2209.14860 <https://arxiv.org/abs/2209.14860>`_, appendix. Computed with two
+    exact short cuts: the first layer is split, ``W(slot + position) = W slot + W position``, and
+    the mixture commutes with the last linear layer, so hidden units are mixed over the slots before
+    they are projected to features once, not K times.
 
     Args:
         slot_dim: Slot width D.
@@ -41,9 +43,7 @@ class MLPDecoder(BaseModule):
         self.grid = (int(grid[0]), int(grid[1]))
         self.position = nn.Parameter(torch.randn(1, self.grid[0] * self.grid[1], slot_dim) * 0.02)
         widths = [slot_dim] + [hidden_channels] * num_hidden
-        self.hidden = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         # The last row is alpha.
         self.project = nn.Linear(hidden_channels, out_channels + 1)
         for layer in [*self.hidden, self.project]:
@@ -61,10 +61,11 @@ class MLPDecoder(BaseModule):
                 f'MLPDecoder decodes a grid of {self.grid}, {num_patches} patches, but the target '
                 f'has {target.values.shape[1]}; set decoder.grid to the grid of the backbone.'
             )
-        first = self.hidden[0]
+        first, *others = self.hidden
+        assert isinstance(first, nn.Linear)
         hidden = functional.linear(slots, first.weight)[:, :, None] + first(self.position)[:, None]
         hidden = functional.relu_(hidden)
-        for layer in self.hidden[1:]:
+        for layer in others:
             hidden = functional.relu_(layer(hidden))
         alpha = functional.linear(hidden, self.project.weight[-1:], self.project.bias[-1:])
         masks = alpha.squeeze(-1).softmax(dim=1)

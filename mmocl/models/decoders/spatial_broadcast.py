@@ -13,8 +13,8 @@ from mmocl.structures import Decoded, Target
 class SpatialBroadcastDecoder(BaseModule):
     """Paint every slot on its own canvas by transposed convolutions, then mix the canvases.
 
-    Slot Attention, `arXiv:2006.15055 <https://arxiv.org/abs/2006.15055>`_, table 4 (128x128: a canvas
-    of 8x8 and four layers of stride 2; 64x64: a full canvas and stride 1). The image is
+    Slot Attention, `arXiv:2006.15055 <https://arxiv.org/abs/2006.15055>`_, table 4 (128x128: a
+    canvas of 8x8 and four layers of stride 2; 64x64: a full canvas and stride 1). The image is
     ``broadcast_size`` times the product of ``strides``.
 
     Args:
@@ -65,8 +65,8 @@ class SpatialBroadcastDecoder(BaseModule):
         painted = self.layers(self.position(canvas)).unflatten(0, slots.shape[:2])
         if target is not None and target.values.shape[-2:] != painted.shape[-2:]:
             raise ValueError(
-                f'SpatialBroadcastDecoder paints {tuple(painted.shape[-2:])} images, but the target '
-                f'is {tuple(target.values.shape[-2:])}; change broadcast_size or strides.'
+                f'SpatialBroadcastDecoder paints {tuple(painted.shape[-2:])} images, but the '
+                f'target is {tuple(target.values.shape[-2:])}; change broadcast_size or strides.'
             )
         slot_recons = painted[:, :, : self.out_channels]
         masks = painted[:, :, self.out_channels].softmax(dim=1)

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 class SoftPositionEmbedding(nn.Module):
     """Add a linear map of the coordinates (y, x, 1-y, 1-x) to a feature map.
 
-    Slot Attention, `arXiv:2006.15055 <https://arxiv.org/abs/2006.15055>`_, appendix E.2. The grid is
-    made for the size at hand, corners at 0 and 1, so any size works.
+    Slot Attention, `arXiv:2006.15055 <https://arxiv.org/abs/2006.15055>`_, appendix E.2. The grid
+    is made for the size at hand, corners at 0 and 1, so any size works.
 
     Args:
         channels: Channels of the map.
@@ -20,8 +20,8 @@ class SoftPositionEmbedding(nn.Module):
     def forward(self, maps: Float[Tensor, 'B C h w']) -> Float[Tensor, 'B C h w']:
         """Return the map with positions added."""
         height, width = maps.shape[-2:]
-        y = torch.linspace(0, 1, height, device=maps.device)
-        x = torch.linspace(0, 1, width, device=maps.device)
+        y = torch.linspace(0, 1, height).to(self.project.weight)
+        x = torch.linspace(0, 1, width).to(self.project.weight)
         grid = torch.stack(torch.meshgrid(y, x, indexing='ij'), dim=-1)
         position = self.project(torch.cat([grid, 1 - grid], dim=-1))
         return maps + position.permute(2, 0, 1)

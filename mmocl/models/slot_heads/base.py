@@ -1,5 +1,5 @@
 from abc import ABCMeta, abstractmethod
-from typing import Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,14 +9,12 @@ from torch import Tensor, nn
 from mmocl.registry import MODELS
 from mmocl.structures import Features, SlotOutput, SlotState
 
-Gradient = Literal['unrolled', 'implicit', 'bilevel']
-
 
 class SlotHead(BaseModule, metaclass=ABCMeta):
     """Base of all heads that refine slots iteratively; it owns the loop and its gradient.
 
-    A head writes :meth:`project` (tokens to keys and values, once), :meth:`step` (one update) and, if
-    it needs more than means, :meth:`complete` (the fields it adds to the initial state) and
+    A head writes :meth:`project` (tokens to keys and values, once), :meth:`step` (one update) and,
+    if it needs more than means, :meth:`complete` (the fields it adds to the initial state) and
     :meth:`to_slots`.
 
     ``gradient`` says how the iterations are differentiated:
@@ -29,8 +27,8 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
       `arXiv:2210.08990 <https://arxiv.org/abs/2210.08990>`_).
 
     All three have the same forward values. Iterations whose gradient is discarded run under
-    ``no_grad``: same gradients as detaching, less memory. Deviation: ``num_iters`` counts every update,
-    the last one included, as BO-QSA's code does; I-SA and BO-QSA's Algorithm 1 do one more.
+    ``no_grad``: same gradients as detaching, less memory. Deviation: ``num_iters`` counts every
+    update, the last one included, as BO-QSA's code does; I-SA and BO-QSA's Algorithm 1 do one more.
 
     Args:
         initializer: Where slots start; a config or a module.
@@ -49,7 +47,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         in_channels: int,
         slot_dim: int,
         num_iters: int = 3,
-        gradient: Gradient = 'unrolled',
+        gradient: str = 'unrolled',
         embed_channels: int | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -61,9 +59,9 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         self.slot_dim = slot_dim
         self.num_iters = num_iters
         self.gradient = gradient
+        self.initializer: Any = initializer
         if isinstance(initializer, dict):
-            initializer = MODELS.build({'slot_dim': slot_dim, **initializer})
-        self.initializer = initializer
+            self.initializer = MODELS.build({'slot_dim': slot_dim, **initializer})
         if gradient == 'implicit':
             # It never gets a gradient; DDP would wait for one.
             self.initializer.requires_grad_(False)

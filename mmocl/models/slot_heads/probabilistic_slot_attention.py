@@ -1,12 +1,11 @@
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmocl.models.layers import diagonal_log_density, weighted_variance
-from mmocl.models.slot_heads.base import Gradient, SlotHead
+from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.slot_update import SlotUpdate
 from mmocl.registry import MODELS
 from mmocl.structures import SlotState
@@ -23,10 +22,10 @@ class ProbabilisticSlotAttention(SlotHead):
     - Algorithm 1, "PSA-PROJ": the same with ``projections='qkv', variance_space='value'``.
 
     The defaults deviate, because the algorithms as printed trained badly here (figures in
-    ``configs/psa/README.md``): keys and queries are layer-normed, the summed log-density is scaled by
-    D^-0.5 (unscaled it makes responsibilities one-hot), the mean is refined by Slot Attention's GRU
-    and MLP as in the released code, and the variance is measured in key space around the query of
-    the mean that the next E-step uses.
+    ``configs/psa/README.md``): keys and queries are layer-normed, the summed log-density is scaled
+    by D^-0.5 (unscaled it makes responsibilities one-hot), the mean is refined by Slot Attention's
+    GRU and MLP as in the released code, and the variance is measured in key space around the query
+    of the mean that the next E-step uses.
 
     Args:
         initializer: See :class:`SlotHead`, as the next five.
@@ -35,8 +34,8 @@ class ProbabilisticSlotAttention(SlotHead):
         num_iters: Number of EM steps T.
         gradient: ``'unrolled'``, ``'implicit'`` or ``'bilevel'``.
         embed_channels: Hidden width of the MLP in front of the head, or None.
-        projections: ``'none'``: keys and values are the tokens and the query is the mean (a textbook
-            mixture); ``'q'``: only the mean is projected; ``'qkv'``: all three are.
+        projections: ``'none'``: keys and values are the tokens and the query is the mean (a
+            textbook mixture); ``'q'``: only the mean is projected; ``'qkv'``: all three are.
         update: ``'em'``: the weighted mean of the values; ``'gru_mlp'``: GRU and MLP behind it.
         normalize: Layer-norm tokens and means before they are projected.
         variance_space: ``'key'``: variance of the keys around the projected new mean; ``'value'``:
@@ -54,12 +53,12 @@ class ProbabilisticSlotAttention(SlotHead):
         in_channels: int,
         slot_dim: int,
         num_iters: int = 3,
-        gradient: Gradient = 'unrolled',
+        gradient: str = 'unrolled',
         embed_channels: int | None = None,
-        projections: Literal['none', 'q', 'qkv'] = 'qkv',
-        update: Literal['em', 'gru_mlp'] = 'gru_mlp',
+        projections: str = 'qkv',
+        update: str = 'gru_mlp',
         normalize: bool = True,
-        variance_space: Literal['key', 'value'] = 'key',
+        variance_space: str = 'key',
         logit_scale: float | None = None,
         init_var: float = 1.0,
         min_var: float = 1e-3,
@@ -78,8 +77,8 @@ class ProbabilisticSlotAttention(SlotHead):
                 raise ValueError(f'{name} must be one of {known}, got {value!r}.')
         if projections != 'qkv' and self.token_dim != slot_dim:
             raise ValueError(
-                f'projections={projections!r} takes tokens as they are, so slot_dim {slot_dim} must '
-                f"be their width {self.token_dim}; set embed_channels or projections='qkv'."
+                f'projections={projections!r} takes tokens as they are, so slot_dim {slot_dim} '
+                f"must be their width {self.token_dim}; set embed_channels or projections='qkv'."
             )
         self.variance_space = variance_space
         self.logit_scale = slot_dim**-0.5 if logit_scale is None else logit_scale
@@ -109,9 +108,7 @@ class ProbabilisticSlotAttention(SlotHead):
         """Add unit variances (times ``init_var``) and equal weights."""
         num_slots = state.mean.shape[1]
         log_weight = state.mean.new_full(state.mean.shape[:2], -math.log(num_slots))
-        return SlotState(
-            state.mean, torch.full_like(state.mean, self.init_log_var), log_weight
-        )
+        return SlotState(state.mean, torch.full_like(state.mean, self.init_log_var), log_weight)
 
     def query(self, mean: Float[Tensor, 'B K D']) -> Float[Tensor, 'B K D']:
         """Bring means to key space."""

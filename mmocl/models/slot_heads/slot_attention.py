@@ -1,7 +1,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmocl.models.slot_heads.base import Gradient, SlotHead
+from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.slot_update import SlotUpdate
 from mmocl.registry import MODELS
 from mmocl.structures import SlotState
@@ -32,7 +32,7 @@ class SlotAttention(SlotHead):
         in_channels: int,
         slot_dim: int,
         num_iters: int = 3,
-        gradient: Gradient = 'unrolled',
+        gradient: str = 'unrolled',
         embed_channels: int | None = None,
         mlp_channels: int = 128,
         eps: float = 1e-8,

@@ -45,9 +45,7 @@ class PixelTarget(BaseModule):
         patches = functional.unfold(images, self.patch_size, stride=self.patch_size)
         return Target(patches.transpose(1, 2))
 
-    def to_images(
-        self, recon: Tensor, image_size: tuple[int, int]
-    ) -> Float[Tensor, 'B 3 H W']:
+    def to_images(self, recon: Tensor, image_size: tuple[int, int]) -> Float[Tensor, 'B 3 H W']:
         """Turn a reconstruction in the form of the target back into images."""
         if self.patch_size is None:
             return recon

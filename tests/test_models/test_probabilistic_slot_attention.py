@@ -1,0 +1,117 @@
+import math
+
+import pytest
+import torch
+
+from mmocl.models.layers import diagonal_log_density, weighted_variance
+from mmocl.models.slot_heads import ProbabilisticSlotAttention
+from mmocl.structures import Features, SlotState
+
+
+def _direct_density(points, mean, log_var):
+    """The textbook formula with its (B, K, N, D) tensor, in float64."""
+    points, mean, log_var = points.double(), mean.double(), log_var.double()
+    distance = (points[:, None] - mean[:, :, None]).square() / log_var.exp()[:, :, None]
+    return -0.5 * (distance + log_var[:, :, None] + math.log(2 * math.pi)).sum(-1)
+
+
+@pytest.mark.parametrize('offset', [0.0, 300.0])
+def test_density_agrees_with_the_direct_form_also_far_from_the_origin(offset) -> None:
+    points = torch.randn(2, 50, 16) + offset
+    mean = torch.randn(2, 5, 16) + offset
+    log_var = torch.randn(2, 5, 16)
+    got = diagonal_log_density(points, mean, log_var)
+    want = _direct_density(points, mean, log_var)
+    torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-2)
+    weights = torch.rand(2, 5, 50).softmax(-1)
+    direct = (weights[..., None] * (points[:, None] - mean[:, :, None]).square()).sum(2)
+    torch.testing.assert_close(
+        weighted_variance(points, weights, mean), direct, rtol=1e-3, atol=1e-3
+    )
+
+
+def _textbook(dim: int) -> ProbabilisticSlotAttention:
+    return ProbabilisticSlotAttention(
+        {'type': 'LearnedSlots', 'num_slots': 3},
+        in_channels=dim,
+        slot_dim=dim,
+        projections='none',
+        update='em',
+        normalize=False,
+        variance_space='value',
+        logit_scale=1.0,
+        min_var=0.0,
+    ).double()
+
+
+@pytest.mark.parametrize('num_iters', [1, 5, 20])
+def test_without_projections_it_is_textbook_em(golden, num_iters) -> None:
+    case = golden('em_diagonal_gmm_textbook')
+    head = _textbook(8)
+    points = case['in.points']
+    state = SlotState(
+        case['in.means_init'], 2 * case['in.std_init'].log(), case['in.weights_init'].log()
+    )
+    for _ in range(num_iters):
+        state, attn = head.step(state, points, points)
+    run = f't{num_iters}'
+    case.close(state.mean, f'out.{run}.means')
+    case.close(state.log_var.exp(), f'out.{run}.variances')
+    case.close(state.log_weight.exp(), f'out.{run}.weights')
+    case.close(attn, f'out.{run}.responsibilities_last_e_step')
+
+
+def test_likelihood_never_falls() -> None:
+    head = _textbook(6)
+    points = torch.randn(1, 40, 6, dtype=torch.float64)
+    state = head.complete(SlotState(points[:, :3]))
+    history = []
+    for _ in range(15):
+        density = _direct_density(points, state.mean, state.log_var) + state.log_weight[:, :, None]
+        history.append(density.logsumexp(1).mean())
+        state, _ = head.step(state, points, points)
+    assert (torch.stack(history).diff() >= -1e-9).all()
+    assert history[-1] > history[0] + 0.1
+
+
+@pytest.mark.parametrize('projections', ['none', 'q', 'qkv'])
+@pytest.mark.parametrize('update', ['em', 'gru_mlp'])
+@pytest.mark.parametrize('variance_space', ['key', 'value'])
+def test_variants_keep_a_proper_mixture(projections, update, variance_space) -> None:
+    head = ProbabilisticSlotAttention(
+        {'type': 'GaussianSlots', 'num_slots': 4},
+        in_channels=16,
+        slot_dim=16,
+        projections=projections,
+        update=update,
+        variance_space=variance_space,
+        num_iters=5,
+    )
+    output = head(Features(torch.randn(2, 64, 16), (8, 8)))
+    torch.testing.assert_close(output.attn.sum(1), torch.ones(2, 64))
+    torch.testing.assert_close(output.state.log_weight.exp().sum(1), torch.ones(2))
+    assert output.slots.isfinite().all()
+    output.slots.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_equal_tokens_do_not_break_it() -> None:
+    head = ProbabilisticSlotAttention({'type': 'GaussianSlots', 'num_slots': 4}, 16, 16)
+    output = head(Features(torch.ones(1, 64, 16), (8, 8)))
+    assert output.slots.isfinite().all()
+
+
+def test_e_step_keeps_full_precision_under_autocast() -> None:
+    head = ProbabilisticSlotAttention({'type': 'LearnedSlots', 'num_slots': 4}, 16, 16)
+    features = Features(torch.randn(2, 64, 16), (8, 8))
+    with torch.autocast('cpu', torch.bfloat16):
+        output = head(features)
+    assert output.attn.dtype == torch.float32
+    assert output.slots.dtype == torch.float32
+
+
+def test_raw_tokens_must_have_the_slot_width() -> None:
+    with pytest.raises(ValueError, match='slot_dim 8 must be their width 16'):
+        ProbabilisticSlotAttention(
+            {'type': 'GaussianSlots', 'num_slots': 4}, 16, 8, projections='q'
+        )
