@@ -24,9 +24,10 @@ class TimmBackbone(BaseModule):
 
     Args:
         model_name: Name of the timm model, e.g. ``'vit_base_patch16_224.dino'`` or ``'resnet50'``.
-        checkpoint: File with the model's weights (``.pth`` or ``.safetensors``); every key must
-        fit. pretrained: Let timm download the weights; not together with ``checkpoint``. block:
-        Which block of a ViT, or which stage of a CNN, gives the tokens; negative counts from
+        checkpoint: File with the model's weights (``.pth`` or ``.safetensors``); every key has to
+            fit.
+        pretrained: Let timm download the weights; not together with ``checkpoint``.
+        block: Which block of a ViT, or which stage of a CNN, gives the tokens; negative counts from
             the last.
         norm: Apply the model's final norm to the tokens (ViTs only).
         frozen: No gradient, and always in evaluation mode.
@@ -64,7 +65,7 @@ class TimmBackbone(BaseModule):
         self.frozen = frozen
         self.norm = norm
         self.output = output
-        self.model = _create(model_name, pretrained)
+        self.model: Any = _create(model_name, pretrained)
         depth = len(self.model.feature_info)
         if not -depth <= block < depth:
             raise ValueError(f'{model_name} has {depth} blocks (or stages), got block={block}.')
@@ -73,7 +74,8 @@ class TimmBackbone(BaseModule):
         if checkpoint:
             _load(self.model, model_name, checkpoint)
         if position_resize == 'plain':
-            if not isinstance(self.model, VisionTransformer):
+            is_vit = isinstance(self.model, VisionTransformer)
+            if not is_vit:
                 raise ValueError(
                     f"position_resize='plain' is for timm's VisionTransformer, "
                     f'but {model_name} is a {type(self.model).__name__}.'

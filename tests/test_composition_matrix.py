@@ -1,0 +1,53 @@
+"""Every initializer x slot head x gradient x decoder builds, trains a step and predicts."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from mmocl.registry import MODELS
+
+INITIALIZERS = ['GaussianSlots', 'LearnedSlots']
+HEADS = ['SlotAttention', 'ProbabilisticSlotAttention']
+GRADIENTS = ['unrolled', 'implicit', 'bilevel']
+DECODERS = {
+    'SpatialBroadcastDecoder': (
+        {'channels': 4, 'broadcast_size': (4, 4), 'strides': (2, 2)},
+        {'type': 'PixelTarget'},
+    ),
+    'MLPDecoder': ({'grid': (8, 8), 'hidden_channels': 8}, {'type': 'FeatureTarget'}),
+}
+
+
+@pytest.mark.parametrize(
+    ('initializer', 'head', 'gradient', 'decoder'),
+    list(product(INITIALIZERS, HEADS, GRADIENTS, DECODERS)),
+)
+def test_combination(initializer, head, gradient, decoder) -> None:
+    arguments, target = DECODERS[decoder]
+    model = MODELS.build(
+        {
+            'type': 'SlotAutoencoder',
+            'backbone': {'type': 'ConvEncoder', 'channels': 8, 'strides': (2,)},
+            'slot_head': {
+                'type': head,
+                'slot_dim': 8,
+                'gradient': gradient,
+                'initializer': {'type': initializer, 'num_slots': 3},
+            },
+            'decoder': {'type': decoder, **arguments},
+            'target': target,
+            'losses': [{'type': 'ReconstructionLoss'}],
+        }
+    )
+    images = torch.randn(2, 3, 16, 16)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = [p.detach().clone() for p in model.slot_head.parameters() if p.requires_grad]
+    loss, _ = model.parse_losses(model.loss(images))
+    loss.backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    optimizer.step()
+    after = [p for p in model.slot_head.parameters() if p.requires_grad]
+    assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    masks = model.predict(images)[0].pred_masks.data
+    torch.testing.assert_close(masks.sum(0), torch.ones(masks.shape[1:]))

@@ -1,0 +1,101 @@
+import pytest
+import torch
+from mmengine.structures import InstanceData, PixelData
+
+from mmocl.models import SlotAutoencoder, SlotDataPreprocessor
+from mmocl.registry import MODELS
+from mmocl.structures import SlotDataSample
+
+
+def _model(**changes) -> SlotAutoencoder:
+    config = {
+        'type': 'SlotAutoencoder',
+        'backbone': {'type': 'ConvEncoder', 'channels': 8, 'strides': (2,)},
+        'slot_head': {
+            'type': 'SlotAttention',
+            'slot_dim': 12,
+            'initializer': {'type': 'GaussianSlots', 'num_slots': 3},
+        },
+        'decoder': {'type': 'MLPDecoder', 'grid': (8, 8), 'hidden_channels': 16},
+        'target': {'type': 'PixelTarget', 'patch_size': 2},
+        'losses': [{'type': 'ReconstructionLoss'}],
+    }
+    return MODELS.build(config | changes)
+
+
+IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def test_widths_are_inferred_and_parts_may_be_modules() -> None:
+    model = _model()
+    assert model.slot_head.token_dim == 8
+    assert model.decoder.project.out_features == 2 * 2 * 3 + 1
+    again = SlotAutoencoder(
+        model.backbone, model.slot_head, model.decoder, model.target, list(model.losses)
+    )
+    assert again.loss(IMAGES).keys() == {'loss_reconstruction'}
+
+
+def test_predict_fills_every_field() -> None:
+    samples = _model().predict(IMAGES, [SlotDataSample(), SlotDataSample()])
+    for sample in samples:
+        assert sample.pred_masks.shape == (8, 8)
+        assert sample.pred_attn.shape == (8, 8)
+        assert sample.pred_slots.slots.shape == (3, 12)
+        assert sample.pred_image.data.shape == (3, 16, 16)
+        assert 0 <= sample.pred_image.data.min() <= sample.pred_image.data.max() <= 255
+    with pytest.raises(AssertionError, match='PixelData'):
+        samples[0].pred_masks = InstanceData()
+
+
+def test_encode_and_decode_compose() -> None:
+    model = _model().eval()
+    output = model.encode(IMAGES, num_slots=5, num_iters=2)
+    assert output.slots.shape == (2, 5, 12)
+    assert model.decode(output.slots).masks.shape == (2, 5, 8, 8)
+
+
+def test_cached_tokens_enter_where_the_backbone_ends() -> None:
+    changes = {'target': {'type': 'FeatureTarget'}}
+    model = _model(**changes).eval()
+    tokens = model.extract(IMAGES).tokens
+    torch.manual_seed(0)
+    from_images = model.run(IMAGES)
+    torch.manual_seed(0)
+    from_tokens = model.run(tokens)
+    torch.testing.assert_close(from_tokens.decoded.recon, from_images.decoded.recon)
+    with pytest.raises(ValueError, match='square grid, got 60'):
+        model.run(tokens[:, :60])
+
+
+def test_nan_features_are_refused() -> None:
+    model = _model(target={'type': 'FeatureTarget'})
+    tokens = model.extract(IMAGES).tokens.detach()
+    tokens[1, 3, 2] = float('nan')
+    with pytest.raises(ValueError, match=r'NaN or infinite features \(1 of 1024 values\)'):
+        model.loss(tokens)
+
+
+def test_losses_need_different_names() -> None:
+    with pytest.raises(ValueError, match='different names'):
+        _model(losses=[{'type': 'ReconstructionLoss'}, {'type': 'ReconstructionLoss'}])
+
+
+def test_preprocessor_normalises_images_and_stacks_tokens() -> None:
+    preprocess = SlotDataPreprocessor()
+    image = torch.randint(256, (3, 4, 4), dtype=torch.uint8)
+    batch = preprocess({'inputs': [image, image], 'data_samples': []})
+    assert batch['inputs'].shape == (2, 3, 4, 4)
+    assert -1 <= batch['inputs'].min() <= batch['inputs'].max() <= 1
+    torch.testing.assert_close(preprocess.to_pixels(batch['inputs'][0]), image.float())
+    tokens = torch.randn(9, 5)
+    torch.testing.assert_close(preprocess({'inputs': [tokens]})['inputs'], tokens[None])
+
+
+def test_a_data_sample_keeps_its_fields_typed() -> None:
+    sample = SlotDataSample()
+    sample.gt_void = PixelData(data=torch.zeros(1, 4, 5))
+    assert sample.gt_void.shape == (4, 5)
+    assert 'gt_void' in sample
+    del sample.gt_void
+    assert 'gt_void' not in sample
