@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from typing import get_args
-
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from torch.utils.data import Dataset
 
-from mmocl.datasets.synthetic.scene import Background, Scene, render_scene
+from mmocl.datasets.synthetic.scene import BACKGROUNDS, Scene, render_scene
 from mmocl.datasets.synthetic.sprites import SHAPES
 from mmocl.registry import DATASETS
 from mmocl.structures import SlotDataSample
@@ -43,7 +41,7 @@ class ColoredSprites(Dataset):
         image_size: int = 64,
         max_objects: int = 4,
         min_objects: int = 1,
-        background: Background = 'plain',
+        background: str = 'plain',
         seed: int = 0,
         test_mode: bool = False,
     ) -> None:
@@ -58,10 +56,8 @@ class ColoredSprites(Dataset):
             raise ValueError(
                 f'expected 0 <= min_objects <= max_objects, got {min_objects} and {max_objects}'
             )
-        if background not in get_args(Background):
-            raise ValueError(
-                f'background must be one of {get_args(Background)}, got {background!r}'
-            )
+        if background not in BACKGROUNDS:
+            raise ValueError(f'background must be one of {BACKGROUNDS}, got {background!r}')
         if seed < 0:
             raise ValueError(f'seed must not be negative, got {seed}')
         self.num_images = num_images

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from mmocl.datasets.synthetic.sprites import MAX_RADIUS, SHAPES, sprite_mask
 
-Background = Literal['plain', 'colored']
-
+BACKGROUNDS = ('plain', 'colored')
 PLAIN_GREY = 32
 _MAX_DRAWS = 1000
 
@@ -28,19 +26,19 @@ class Scene:
     """
 
     image: UInt8[np.ndarray, 'H W 3']
-    masks: Bool[np.ndarray, 'M+1 H W']
     shape: Int[np.ndarray, ' M']
     scale: Float[np.ndarray, ' M']
     orientation: Float[np.ndarray, ' M']
     position: Float[np.ndarray, 'M 2']
     color: Float[np.ndarray, 'M 3']
+    masks: Bool[np.ndarray, 'M+1 H W']
 
 
 def render_scene(
     rng: np.random.Generator,
     size: int = 64,
     num_objects: int = 4,
-    background: Background = 'plain',
+    background: str = 'plain',
     min_visible: int = 8,
 ) -> Scene:
     """Draw one random scene.
@@ -91,4 +89,4 @@ def render_scene(
         back = np.array(colorsys.hsv_to_rgb(*rng.uniform(0, (1, 1, 0.5))))
     palette = np.rint(np.vstack([back, color]) * 255).astype(np.uint8)
     masks = ids == np.arange(num_objects + 1)[:, None, None]
-    return Scene(palette[ids], masks, shape, scale, orientation, position, color)
+    return Scene(palette[ids], shape, scale, orientation, position, color, masks)

@@ -15,7 +15,7 @@ from numpy.polynomial import chebyshev
 SHAPES = {1: 'square', 2: 'ellipse', 3: 'heart'}
 
 _SQUARE_HALF = 9.6 / 64
-_ELLIPSE_X, _ELLIPSE_Y = 12.8 / 64, 7.2 / 64
+_ELLIPSE_X, _ELLIPSE_Y = 12.76 / 64, 7.22 / 64
 
 # Outline of the heart: radius (in 1/64 of the side) over the angle from its cleft (-1) to its tip
 # (+1), seen from a point 3/64 above the sprite's centre of rotation, as Chebyshev coefficients. The

@@ -1,0 +1,34 @@
+# make demo: train and score the embedded default on a CPU.  make test: the whole test suite.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/python tools/demo.py --work-dir work_dirs/demo
+
+test: $(VENV)/.tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
+
+lint: $(VENV)/.tests
+	$(BIN)/ruff check mmocl tools tests configs projects setup.py
+	$(BIN)/ruff format --check mmocl tools tests configs projects setup.py
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(VENV)/bin/python setup.py requirements/runtime.txt
+	$(BIN)/python -m pip install -q -e .
+	@$(BIN)/python -c 'import cv2' || { \
+	    echo 'OpenCV misses system libraries; on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0'; \
+	    exit 1; }
+	touch $@
+
+$(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt
+	$(BIN)/python -m pip install -q -e '.[tests]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) work_dirs

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from mmcv.transforms import BaseTransform
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mmocl.datasets.transforms.load_image import CorruptImageError
+from mmocl.registry import TRANSFORMS
+
+VOC_VOID = 255
+
+
+@TRANSFORMS.register_module()
+class LoadObjectMasks(BaseTransform):
+    """Read the ground truth of a test image, at the resolution of the file.
+
+    Sets ``gt_objects``, a dict of ``masks`` (M, H, W) bool, ``labels`` (M,) int64 and ``crowd``
+    (M,) bool, and for VOC ``gt_void`` (H, W) bool. Reads what ``CocoObjects`` and ``VocObjects``
+    give in ``test_mode``.
+
+    Raises:
+        ValueError: If there is no ground truth, or it does not fit the image.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the ground truth; see the class."""
+        if 'instances' in results:
+            masks, labels, crowd = _from_coco(results)
+        elif 'object_map_path' in results:
+            masks, labels, results['gt_void'] = _from_voc(results)
+            crowd = np.zeros(len(masks), dtype=bool)
+        else:
+            raise ValueError(
+                f'LoadObjectMasks found no ground truth for {results.get("img_path")}; expected '
+                'a CocoObjects or VocObjects dataset with test_mode=True'
+            )
+        size = results.get('ori_shape', masks.shape[1:])
+        if tuple(size) != masks.shape[1:]:
+            raise ValueError(
+                f'image {results["img_path"]} is {tuple(size)} (height, width), but its '
+                f'annotation says {masks.shape[1:]}'
+            )
+        results['gt_objects'] = {'masks': masks, 'labels': labels, 'crowd': crowd}
+        return results
+
+
+def _from_coco(results: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Masks, labels and crowd flags of COCO annotations."""
+    instances, height, width = results['instances'], results['height'], results['width']
+    labels = np.array([obj['category_id'] for obj in instances], dtype=np.int64)
+    crowd = np.array([obj['iscrowd'] for obj in instances], dtype=bool)
+    if not instances:
+        return np.zeros((0, height, width), dtype=bool), labels, crowd
+    rles = []
+    for obj in instances:
+        try:
+            rles.append(_rle(obj['segmentation'], height, width))
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise ValueError(
+                f'cannot read a segmentation of category {obj["category_id"]} in '
+                f'{results["img_path"]} ({error}); expected polygons or RLE of {height}x{width}'
+            ) from error
+    decoded = coco_mask.decode(rles)
+    return np.ascontiguousarray(decoded.transpose(2, 0, 1)).astype(bool), labels, crowd
+
+
+def _rle(segmentation: Any, height: int, width: int) -> dict:
+    """Compressed RLE of polygons, of uncompressed or of compressed RLE."""
+    if isinstance(segmentation, list):
+        if not segmentation:
+            raise ValueError('no polygon')
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    if list(segmentation['size']) != [height, width]:
+        raise ValueError(f'RLE of size {segmentation["size"]}')
+    if isinstance(segmentation['counts'], list):
+        # Checked here, because pycocotools fills such a mask with stray memory.
+        if sum(segmentation['counts']) != height * width:
+            raise ValueError(f'RLE of {sum(segmentation["counts"])} pixels')
+        return coco_mask.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
+def _from_voc(results: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, 'H W']]:
+    """Masks, labels and void pixels of a pair of VOC palette images."""
+    objects = _palette_ids(results['object_map_path'])
+    classes = _palette_ids(results['class_map_path'])
+    if objects.shape != classes.shape:
+        raise ValueError(
+            f'{results["object_map_path"]} is {objects.shape}, but {results["class_map_path"]} is '
+            f'{classes.shape}; expected the same size'
+        )
+    ids = np.unique(objects)
+    ids = ids[(ids != 0) & (ids != VOC_VOID)]
+    masks = objects == ids[:, None, None]
+    # Border pixels may differ between the two files: an object has the class of most of its pixels.
+    counts = np.array([np.bincount(classes[m], minlength=256) for m in masks]).reshape(-1, 256)
+    counts[:, [0, VOC_VOID]] = 0
+    if (counts.max(axis=1) == 0).any():
+        number = ids[counts.max(axis=1) == 0][0]
+        raise ValueError(
+            f'object {number} of {results["object_map_path"]} has no class in '
+            f'{results["class_map_path"]}'
+        )
+    return masks, counts.argmax(axis=1).astype(np.int64), objects == VOC_VOID
+
+
+def _palette_ids(path: str) -> UInt8[np.ndarray, 'H W']:
+    """Palette indices of a PNG."""
+    try:
+        with Image.open(path) as image:
+            mode, ids = image.mode, np.array(image)
+    except (OSError, SyntaxError) as error:
+        raise CorruptImageError(f'cannot decode mask {path}: {error}') from error
+    if mode not in ('P', 'L'):
+        raise ValueError(f'{path} has mode {mode}; expected a palette (P) or grey (L) PNG')
+    return ids

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+from mmocl.registry import TRANSFORMS
+
+CROPS = ('center', 'random', 'squash')
+INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic')
+
+
+@TRANSFORMS.register_module()
+class ResizeCrop(BaseTransform):
+    """Turn ``img`` into a square; records which in ``crop``. Ground truth is left as it is.
+
+    Resizing is PIL's, which is antialiased; the long side and the centre round as torchvision's
+    ``Resize`` and ``CenterCrop`` do.
+
+    Args:
+        size: Side of the square in pixels.
+        crop: ``'center'`` and ``'random'`` bring the short side to ``size`` and cut a square;
+            ``'squash'`` brings both sides to ``size``, ignoring the aspect ratio.
+        interpolation: Resampling filter.
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+
+    def __init__(self, size: int, crop: str = 'center', interpolation: str = 'bicubic') -> None:
+        if size < 1:
+            raise ValueError(f'size must be at least 1, got {size}')
+        if crop not in CROPS:
+            raise ValueError(f'crop must be one of {CROPS}, got {crop!r}')
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f'interpolation must be one of {INTERPOLATIONS}, got {interpolation!r}'
+            )
+        self.size = size
+        self.crop = crop
+        self.interpolation = Image.Resampling[interpolation.upper()]
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Resize and crop; see the class."""
+        height, width = results['img'].shape[:2]
+        if self.crop == 'squash':
+            resized = (self.size, self.size)
+        else:
+            short = min(height, width)
+            resized = (self.size * width // short, self.size * height // short)
+        image = Image.fromarray(results['img'])
+        if image.size != resized:
+            image = image.resize(resized, self.interpolation)
+        left, top = (self._offset(side - self.size) for side in resized)
+        image = image.crop((left, top, left + self.size, top + self.size))
+        results['img'] = np.asarray(image)
+        results['img_shape'] = (self.size, self.size)
+        results['crop'] = self.crop
+        return results
+
+    def _offset(self, slack: int) -> int:
+        """First pixel of the square along an axis with ``slack`` pixels too many."""
+        return np.random.randint(slack + 1) if self.crop == 'random' else round(slack / 2)

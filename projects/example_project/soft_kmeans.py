@@ -1,0 +1,21 @@
+from torch import Tensor
+
+from mmocl.models.slot_heads import SlotHead
+from mmocl.registry import MODELS
+from mmocl.structures import SlotState
+
+
+@MODELS.register_module()
+class SoftKMeans(SlotHead):
+    """Soft k-means on the tokens: slots are cluster centres."""
+
+    def project(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Cluster the tokens as they are."""
+        return tokens, tokens
+
+    def step(self, state: SlotState, keys: Tensor, values: Tensor) -> tuple[SlotState, Tensor]:
+        """Share tokens by their distance to the centres, then move the centres."""
+        distance = (state.mean[:, :, None] - keys[:, None]).square().mean(dim=3)
+        attn = (-distance).softmax(dim=1)
+        weights = attn / attn.sum(dim=2, keepdim=True)
+        return SlotState(weights @ values), attn

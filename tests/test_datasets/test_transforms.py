@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as tvf
+
+from mmocl.datasets.transforms import LoadImage, PackSlotInputs, ResizeCrop, read_image
+from mmocl.registry import TRANSFORMS
+
+
+def _image(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return np.stack([y * 255 // height, x * 255 // width, (x + y) % 256], -1).astype(np.uint8)
+
+
+def test_reduced_decode_keeps_the_short_side(tmp_path: Path) -> None:
+    path = str(tmp_path / 'a.jpg')
+    Image.fromarray(_image(500, 800)).save(path)
+    for min_side, want in ((500, 500), (251, 500), (250, 250), (126, 250), (100, 125), (9, 63)):
+        out = LoadImage(min_side)({'img_path': path})
+        assert out['img'].shape[0] == want
+        assert out['img_shape'] == out['img'].shape[:2]
+        assert out['ori_shape'] == (500, 800)
+    assert LoadImage()({'img_path': path})['img'].shape == (500, 800, 3)
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', 'CMYK', '1', 'I;16'])
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ('a.jpg' if mode == 'CMYK' else 'a.png')
+    Image.new(mode, (8, 6)).save(path)
+    image, size = read_image(str(path), 2)
+    assert (image.mode, size) == ('RGB', (6, 8))
+
+
+def test_missing_and_corrupt_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'no image at .*none.jpg'):
+        read_image(str(tmp_path / 'none.jpg'))
+    (tmp_path / 'text.jpg').write_text('text')
+    with pytest.raises(ValueError, match=r'cannot decode image .*text.jpg: cannot identify'):
+        read_image(str(tmp_path / 'text.jpg'))
+
+
+@pytest.mark.parametrize('size', [(61, 90), (90, 61), (32, 32), (20, 31)])
+def test_centre_crop_is_torchvisions(size: tuple[int, int]) -> None:
+    pixels = _image(*size)
+    out = ResizeCrop(32)({'img': pixels})
+    bicubic = tvf.InterpolationMode.BICUBIC
+    want = tvf.center_crop(tvf.resize(Image.fromarray(pixels), 32, bicubic), 32)
+    np.testing.assert_array_equal(out['img'], np.asarray(want))
+    assert (out['img_shape'], out['crop']) == ((32, 32), 'center')
+
+
+def test_squash_and_random_crop() -> None:
+    pixels = _image(32, 200)
+    squashed = ResizeCrop(32, 'squash', 'bilinear')({'img': pixels})
+    assert squashed['img'].shape == (32, 32, 3)
+    assert squashed['img'][0, -1, 1] > 240
+    starts = set()
+    for _ in range(50):
+        out = ResizeCrop(32, 'random')({'img': pixels})
+        start = int(np.flatnonzero(pixels[0, :, 2] == out['img'][0, 0, 2])[0])
+        np.testing.assert_array_equal(out['img'], pixels[:, start : start + 32])
+        starts.add(start)
+    assert len(starts) > 20
+
+
+def test_random_flip_of_mmcv_works_unchanged() -> None:
+    pixels = _image(8, 8)
+    out = TRANSFORMS.build({'type': 'RandomFlip', 'prob': 1.0})({'img': pixels})
+    packed = PackSlotInputs()(out)
+    want = torch.from_numpy(pixels[:, ::-1].copy()).permute(2, 0, 1)
+    assert torch.equal(packed['inputs'], want)
+    assert packed['inputs'].is_contiguous()
+
+
+@pytest.mark.parametrize('change', [{'crop': 'random'}, {'flip': True}])
+def test_ground_truth_of_a_moved_image(change: dict) -> None:
+    with pytest.raises(ValueError, match='expected no random transform in a test pipeline'):
+        PackSlotInputs()({'img': _image(4, 4), 'gt_objects': {}, **change})
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'message'),
+    [
+        ({'type': 'LoadImage', 'min_side': 0}, 'min_side must be at least 1 or None, got 0'),
+        ({'type': 'ResizeCrop', 'size': 0}, 'size must be at least 1, got 0'),
+        ({'type': 'ResizeCrop', 'size': 8, 'crop': 'left'}, "crop must be one of .*got 'left'"),
+        (
+            {'type': 'ResizeCrop', 'size': 8, 'interpolation': 'cubic'},
+            "interpolation must be one of .*got 'cubic'",
+        ),
+    ],
+)
+def test_bad_arguments(cfg: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TRANSFORMS.build(cfg)
+
+
+def test_masks_need_ground_truth() -> None:
+    with pytest.raises(ValueError, match=r'found no ground truth for a.jpg; expected'):
+        TRANSFORMS.build({'type': 'LoadObjectMasks'})({'img_path': 'a.jpg'})
