@@ -2,8 +2,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from jaxtyping import UInt8
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
@@ -13,7 +11,7 @@ from torch import nn
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.registry import TRANSFORMS
 from mmocl.structures import SlotDataSample
-from mmocl.visualization.drawing import contact_sheet
+from mmocl.visualization.drawing import Picture, contact_sheet
 from mmocl.visualization.slot_visualizer import tiles
 
 
@@ -68,7 +66,7 @@ class SlotInferencer(BaseInferencer):
 
     def visualize(
         self, inputs: list, preds: Sequence[SlotDataSample], out_dir: str | None = None
-    ) -> list[UInt8[np.ndarray, 'H W 3']]:
+    ) -> list[Picture]:
         """Draw the predictions; write them to ``out_dir`` as ``<image>.png`` if given."""
         pictures = []
         for path, sample in zip(inputs, preds, strict=True):

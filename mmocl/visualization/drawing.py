@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-Picture = UInt8[np.ndarray, 'H W 3']
+Picture = UInt8[np.ndarray, '_ _ 3']
 
 
 def palette(num_colors: int) -> UInt8[np.ndarray, 'num_colors 3']:

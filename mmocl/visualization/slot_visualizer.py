@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from PIL import Image
@@ -9,7 +9,7 @@ from PIL import Image
 from mmocl.evaluation.functional.label_map import label_map
 from mmocl.registry import VISUALIZERS
 from mmocl.structures import SlotDataSample
-from mmocl.visualization.drawing import colorize, contact_sheet, overlay
+from mmocl.visualization.drawing import Picture, colorize, contact_sheet, overlay
 
 
 @VISUALIZERS.register_module()
@@ -23,7 +23,7 @@ class SlotVisualizer(Visualizer):
     def add_datasample(
         self,
         name: str,
-        image: UInt8[np.ndarray, 'H W 3'],
+        image: Picture,
         data_sample: SlotDataSample,
         show: bool = False,
         out_file: str | None = None,
@@ -50,9 +50,7 @@ class SlotVisualizer(Visualizer):
             Image.fromarray(picture).save(out_file)
 
 
-def tiles(
-    image: UInt8[np.ndarray, 'H W 3'], data_sample: SlotDataSample
-) -> list[UInt8[np.ndarray, 'H W 3']]:
+def tiles(image: Picture, data_sample: SlotDataSample) -> list[Picture]:
     """Pictures of one sample, those that its fields allow, in the order of the class docstring."""
     size = (image.shape[0], image.shape[1])
     pictures = [image]

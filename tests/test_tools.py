@@ -1,0 +1,155 @@
+"""The command-line tools as a user calls them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = 'configs/psa/psa_conv_sprites.py'
+TINY = [
+    'train_dataloader.batch_size=4',
+    'train_dataloader.dataset.num_images=64',
+    'val_dataloader.dataset.num_images=6',
+    'test_dataloader.dataset.num_images=6',
+    'default_hooks.checkpoint.interval=3',
+    'default_hooks.logger.interval=1',
+    'param_scheduler=None',
+]
+
+
+def run(*command: str, **env: str) -> str:
+    """Run a command in the repository and return what it printed."""
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **env}
+    env['PATH'] = f'{Path(sys.executable).parent}:{env["PATH"]}'
+    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout + result.stderr
+
+
+def train(work_dir: Path, max_iters: int, *flags: str) -> str:
+    options = [*TINY, f'train_cfg.max_iters={max_iters}', 'train_cfg.val_interval=3']
+    return run(
+        sys.executable, 'tools/train.py', CONFIG, '--work-dir', str(work_dir), *flags,
+        '--cfg-options', *options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work_dir = tmp_path_factory.mktemp('trained')
+    log = train(work_dir, 6)
+    assert 'eta:' in log
+    assert 'loss_reconstruction:' in log
+    assert 'ocl/fg_ari:' in log
+    assert 'protocol square128 v' in log
+    return work_dir
+
+
+def test_resume_continues_as_if_never_stopped(trained, tmp_path) -> None:
+    train(tmp_path, 3)
+    log = train(tmp_path, 6, '--resume')
+    assert 'resumed' in log
+    straight = torch.load(trained / 'iter_6.pth', weights_only=False)['state_dict']
+    resumed = torch.load(tmp_path / 'iter_6.pth', weights_only=False)['state_dict']
+    assert straight.keys() == resumed.keys()
+    for name, value in straight.items():
+        torch.testing.assert_close(resumed[name], value, msg=name)
+
+
+def test_test_writes_metrics_and_pictures(trained, tmp_path) -> None:
+    run(
+        sys.executable, 'tools/test.py', CONFIG, str(trained / 'iter_6.pth'),
+        '--work-dir', str(tmp_path / 'w'), '--show-dir', str(tmp_path / 'pictures'),
+        '--cfg-options', *TINY,
+    )  # fmt: skip
+    (path,) = tmp_path.glob('w/*/*.json')
+    metrics = json.loads(path.read_text())
+    assert metrics['ocl/num_images'] == 6
+    assert {'ocl/fg_ari', 'ocl/mbo_i', 'ocl/attn_mbo_c'} <= metrics.keys()
+    assert all(value is not None for value in metrics.values())
+    assert len(list((tmp_path / 'pictures').glob('*.png'))) == 6
+
+
+def test_infer_draws_a_picture(trained, tmp_path) -> None:
+    Image.new('RGB', (50, 40), 'red').save(tmp_path / 'photo.jpg')
+    run(
+        sys.executable, 'tools/infer.py', str(tmp_path / 'photo.jpg'), CONFIG,
+        str(trained / 'iter_6.pth'), '--out-dir', str(tmp_path / 'out'), '--device', 'cpu',
+    )  # fmt: skip
+    with Image.open(tmp_path / 'out' / 'photo.png') as picture:
+        assert picture.width > 3 * picture.height
+
+
+@pytest.mark.parametrize('gradient', ['bilevel', 'implicit'])
+def test_two_processes_train_and_test(gradient, tmp_path) -> None:
+    options = [
+        *TINY, 'env_cfg.dist_cfg.backend=gloo', f'model.slot_head.gradient={gradient}',
+        'train_cfg.max_iters=3', 'train_cfg.val_interval=3',
+    ]  # fmt: skip
+    port = {'PORT': '29611' if gradient == 'bilevel' else '29612'}
+    log = run(
+        'bash', 'tools/dist_train.sh', CONFIG, '2', '--work-dir', str(tmp_path),
+        '--cfg-options', *options, **port,
+    )  # fmt: skip
+    assert 'Iter(train) [3/3]' in log
+    log = run(
+        'bash', 'tools/dist_test.sh', CONFIG, str(tmp_path / 'iter_3.pth'), '2',
+        '--work-dir', str(tmp_path), '--cfg-options', *options, **port,
+    )  # fmt: skip
+    assert 'ocl/num_images: 6.0' in log
+
+
+def test_a_missing_checkpoint_is_named(tmp_path) -> None:
+    with pytest.raises(AssertionError, match="No checkpoint at 'nowhere.pth'"):
+        run(sys.executable, 'tools/test.py', CONFIG, 'nowhere.pth', '--work-dir', str(tmp_path))
+
+
+def test_cached_tokens_train_like_images(tiny_data, tmp_path) -> None:
+    cache = str(tmp_path / 'tokens.npz')
+    config = 'configs/psa/psa_dino_coco.py'
+    model = [
+        'model.backbone.model_name=vit_tiny_patch16_224',
+        'model.backbone.pretrained=False',
+        'model.decoder.hidden_channels=16',
+    ]
+    env = {'MMOCL_DATA': str(tiny_data)}
+    run(
+        sys.executable, 'tools/cache_features.py', config, 'train', cache, '--cfg-options', *model,
+        **env,
+    )  # fmt: skip
+    log = run(
+        sys.executable, 'tools/train.py', config, '--amp', '--work-dir', str(tmp_path),
+        '--cfg-options', *model, f'train_dataloader.dataset.token_cache={cache}',
+        'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False', 'train_cfg.max_iters=2',
+        'default_hooks.logger.interval=1', 'param_scheduler=None',
+        'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False', **env,
+    )  # fmt: skip
+    assert 'Iter(train) [2/2]' in log
+
+
+def test_the_example_project_runs(tmp_path) -> None:
+    log = run(
+        sys.executable, 'tools/train.py', 'projects/example_project/soft_kmeans_sprites.py',
+        '--work-dir', str(tmp_path), '--cfg-options', *TINY, 'train_cfg.max_iters=3',
+        'train_cfg.val_interval=3',
+    )  # fmt: skip
+    assert 'Iter(train) [3/3]' in log
+
+
+def test_the_demo_scores_before_and_after(tmp_path) -> None:
+    run(
+        sys.executable, 'tools/demo.py', '--work-dir', str(tmp_path), '--cfg-options', *TINY,
+        'train_cfg.max_iters=3', 'train_cfg.val_interval=3',
+    )  # fmt: skip
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    assert metrics['steps'] == 3
+    assert metrics['ocl_fg_ari'] != metrics['untrained_ocl_fg_ari']
+    with Image.open(tmp_path / 'masks.png') as picture:
+        assert picture.size == (5 * 132 - 4, 6 * 132 - 4)
