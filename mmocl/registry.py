@@ -24,3 +24,4 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 PARAM_SCHEDULERS = Registry('parameter scheduler', parent=mmengine.PARAM_SCHEDULERS)
 DATA_SAMPLERS = Registry('data sampler', parent=mmengine.DATA_SAMPLERS)
 VISBACKENDS = Registry('vis_backend', parent=mmengine.VISBACKENDS)
+MODEL_WRAPPERS = Registry('model_wrapper', parent=mmengine.MODEL_WRAPPERS)

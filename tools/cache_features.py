@@ -51,6 +51,9 @@ def main() -> None:
             features = backbone(preprocess({'inputs': images})['inputs'])
         tokens.append(features.tokens.half().cpu().numpy())
         grid = features.grid
+    if dataset.num_corrupt:
+        # Training replaces such an image by another one, which would be cached under its name.
+        raise ValueError(f'{dataset.num_corrupt} images are corrupt, see above; remove them.')
     names = [dataset.relative_name(dataset.get_data_info(i)) for i in range(len(dataset))]
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     # Not compressed, so that it can be mapped.
@@ -62,8 +65,7 @@ def _deterministic(dataset: ConfigDict) -> ConfigDict:
     """The dataset with the same view of an image every time, and without its masks."""
     dataset = dataset.copy()
     dataset.token_cache = None
-    # A corrupt image has to stop the run: a replacement would be cached under its name.
-    dataset.test_mode = True
+    dataset.test_mode = False
     keep = [step for step in dataset.pipeline if step.type not in ('RandomFlip', 'LoadObjectMasks')]
     for step in keep:
         if step.type == 'ResizeCrop' and step.get('crop') == 'random':

@@ -6,6 +6,8 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mmocl.engine.cpu_processes import start_cpu_processes
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -37,6 +39,7 @@ def main() -> None:
     cfg.resume = False
     if args.show_dir:
         cfg.default_hooks.visualization.show_dir = args.show_dir
+    start_cpu_processes(cfg)
     Runner.from_cfg(cfg).test()
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mmocl.engine.cpu_processes import start_cpu_processes
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -46,6 +48,7 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    start_cpu_processes(cfg)
     Runner.from_cfg(cfg).train()
 
 

@@ -4,3 +4,4 @@ _base_ = [
     '../_base_/schedules/adam_500k.py',
     '../_base_/default_runtime.py',
 ]
+model = dict(slot_head=dict(initializer=dict(num_slots=6)))

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
+from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import nn
 
@@ -42,6 +43,7 @@ class SlotInferencer(BaseInferencer):
     ) -> None:
         if weights is not None and not Path(weights).is_file():
             raise FileNotFoundError(f'No checkpoint at {weights!r}.')
+        init_default_scope('mmocl')
         super().__init__(model, weights, device, scope='mmocl', show_progress=show_progress)
 
     def _init_pipeline(self, cfg: Config) -> Compose:

@@ -4,13 +4,16 @@ model = dict(
         type='SlotDataPreprocessor', mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
     ),
     backbone=dict(type='TimmBackbone', model_name='vit_base_patch16_224.dino', pretrained=True),
+    # The mixture is fitted to the normalised tokens themselves, so it clusters from the first step;
+    # learned queries and the bi-level gradient decide where it starts.
     slot_head=dict(
         type='ProbabilisticSlotAttention',
-        slot_dim=256,
+        slot_dim=768,
         num_iters=3,
-        embed_channels=768,
-        mlp_channels=1024,
-        initializer=dict(type='GaussianSlots', num_slots=7),
+        projections='none',
+        update='em',
+        gradient='bilevel',
+        initializer=dict(type='LearnedSlots', num_slots=7),
     ),
     decoder=dict(type='MLPDecoder', grid=(14, 14), hidden_channels=2048, num_hidden=3),
     target=dict(type='FeatureTarget'),

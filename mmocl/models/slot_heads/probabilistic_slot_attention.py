@@ -22,10 +22,10 @@ class ProbabilisticSlotAttention(SlotHead):
     - Algorithm 1, "PSA-PROJ": the same with ``projections='qkv', variance_space='value'``.
 
     The defaults deviate, because the algorithms as printed trained badly here (figures in
-    ``configs/psa/README.md``): keys and queries are layer-normed, the summed log-density is scaled
-    by D^-0.5 (unscaled it makes responsibilities one-hot), the mean is refined by Slot Attention's
-    GRU and MLP as in the released code, and the variance is measured in key space around the query
-    of the mean that the next E-step uses.
+    ``configs/psa/README.md``): tokens and means are layer-normed, the summed log-density is scaled
+    by D^-0.5 (unscaled it makes responsibilities one-hot), and the variance is measured in key
+    space, around the query of the mean that the next E-step uses. ``update='gru_mlp'`` is the
+    released code's, and bound objects more slowly.
 
     Args:
         initializer: See :class:`SlotHead`, as the next five.
@@ -56,7 +56,7 @@ class ProbabilisticSlotAttention(SlotHead):
         gradient: str = 'unrolled',
         embed_channels: int | None = None,
         projections: str = 'qkv',
-        update: str = 'gru_mlp',
+        update: str = 'em',
         normalize: bool = True,
         variance_space: str = 'key',
         logit_scale: float | None = None,
