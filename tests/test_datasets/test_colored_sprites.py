@@ -136,5 +136,18 @@ def test_index_out_of_range() -> None:
 
 def test_too_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('mmocl.datasets.synthetic.scene._MAX_DRAWS', 20)
-    with pytest.raises(ValueError, match='expected fewer objects or a larger image'):
+    with pytest.raises(ValueError, match='expected fewer objects, a larger image or a smaller'):
         render_scene(np.random.default_rng(0), 32, num_objects=60)
+
+
+def test_min_distance_keeps_centres_apart() -> None:
+    dataset = ColoredSprites(num_images=30, image_size=32, min_objects=2, min_distance=0.25)
+    free = ColoredSprites(num_images=30, image_size=32, min_objects=2)
+    closest = [_closest(d.scene(i).position) for d in (dataset, free) for i in range(30)]
+    assert min(closest[:30]) >= 0.25
+    assert min(closest[30:]) < 0.25
+
+
+def _closest(position: np.ndarray) -> float:
+    distance = np.linalg.norm(position[:, None] - position, axis=2)
+    return distance[~np.eye(len(position), dtype=bool)].min()

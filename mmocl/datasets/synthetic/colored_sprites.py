@@ -25,6 +25,8 @@ class ColoredSprites(Dataset):
         max_objects: Most objects in an image.
         min_objects: Fewest objects in an image; the number is uniform in between.
         background: ``'plain'`` is one fixed dark grey, ``'colored'`` one random colour an image.
+        min_distance: Least distance between the centres of two objects, as a fraction of the image;
+            about 0.3 keeps most of them from overlapping. 0 lets them occlude one another freely.
         seed: Seed of the whole dataset.
         test_mode: Whether to pack ``gt_objects``: ``masks`` of the visible pixels, ``labels`` (the
             shape), ``crowd``, and the true ``shape`` (1 square, 2 ellipse, 3 heart), ``scale``,
@@ -42,6 +44,7 @@ class ColoredSprites(Dataset):
         max_objects: int = 4,
         min_objects: int = 1,
         background: str = 'plain',
+        min_distance: float = 0.0,
         seed: int = 0,
         test_mode: bool = False,
     ) -> None:
@@ -65,6 +68,7 @@ class ColoredSprites(Dataset):
         self.max_objects = max_objects
         self.min_objects = min_objects
         self.background = background
+        self.min_distance = min_distance
         self.seed = seed
         self.test_mode = test_mode
 
@@ -82,7 +86,13 @@ class ColoredSprites(Dataset):
             raise IndexError(f'index {index} of a dataset of {self.num_images} images')
         rng = np.random.default_rng((self.seed, index % self.num_images))
         num_objects = int(rng.integers(self.min_objects, self.max_objects, endpoint=True))
-        return render_scene(rng, self.image_size, num_objects, self.background)
+        return render_scene(
+            rng,
+            self.image_size,
+            num_objects,
+            self.background,
+            min_distance=self.min_distance,
+        )
 
     def __getitem__(self, index: int) -> dict:
         """One image.

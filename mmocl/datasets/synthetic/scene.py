@@ -40,6 +40,7 @@ def render_scene(
     num_objects: int = 4,
     background: str = 'plain',
     min_visible: int = 8,
+    min_distance: float = 0.0,
 ) -> Scene:
     """Draw one random scene.
 
@@ -58,13 +59,15 @@ def render_scene(
         The scene.
 
     Raises:
-        ValueError: If the objects hide each other in every one of 1000 draws.
+        ValueError: If 1000 draws gave no scene whose objects are far enough apart and visible.
     """
     for _ in range(_MAX_DRAWS):
         shape = rng.integers(1, len(SHAPES) + 1, num_objects)
         scale = rng.uniform(0.5, 1.0, num_objects)
         orientation = rng.uniform(0, 2 * np.pi, num_objects)
         position = rng.uniform(MAX_RADIUS, 1 - MAX_RADIUS, (num_objects, 2))
+        if _least_distance(position) < min_distance:
+            continue
         # Painted from back to front, so that a pixel keeps the id of the frontmost object.
         ids = np.zeros((size, size), dtype=np.int64)
         for i in range(num_objects):
@@ -78,8 +81,9 @@ def render_scene(
             break
     else:
         raise ValueError(
-            f'{num_objects} objects in {size}x{size} pixels always hide one another (fewer than '
-            f'{min_visible} visible pixels); expected fewer objects or a larger image'
+            f'{_MAX_DRAWS} draws of {num_objects} objects in {size}x{size} pixels gave none with '
+            f'at least {min_visible} visible pixels each and centres at least {min_distance} apart; '
+            'expected fewer objects, a larger image or a smaller distance'
         )
     hsv = rng.uniform((0, 0.7, 0.7), 1, (num_objects, 3))
     color = np.array([colorsys.hsv_to_rgb(*row) for row in hsv]).reshape(num_objects, 3)
@@ -90,3 +94,10 @@ def render_scene(
     palette = np.rint(np.vstack([back, color]) * 255).astype(np.uint8)
     masks = ids == np.arange(num_objects + 1)[:, None, None]
     return Scene(palette[ids], shape, scale, orientation, position, color, masks)
+
+
+def _least_distance(position: Float[np.ndarray, 'M 2']) -> float:
+    """Distance of the closest pair of centres; infinite without a pair."""
+    first, second = np.triu_indices(len(position), k=1)
+    squared = np.square(position[first] - position[second]).sum(axis=1)
+    return float(np.sqrt(squared.min(initial=np.inf)))
