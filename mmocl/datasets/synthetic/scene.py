@@ -54,6 +54,7 @@ def render_scene(
         num_objects: Objects in the scene.
         background: ``'plain'`` is one fixed dark grey, ``'colored'`` one random colour.
         min_visible: Visible pixels that each object has at least; scenes are redrawn until so.
+        min_distance: Least distance between two centres, as a fraction of the image.
 
     Returns:
         The scene.
@@ -82,7 +83,7 @@ def render_scene(
     else:
         raise ValueError(
             f'{_MAX_DRAWS} draws of {num_objects} objects in {size}x{size} pixels gave none with '
-            f'at least {min_visible} visible pixels each and centres at least {min_distance} apart; '
+            f'at least {min_visible} visible pixels each and centres {min_distance} apart; '
             'expected fewer objects, a larger image or a smaller distance'
         )
     hsv = rng.uniform((0, 0.7, 0.7), 1, (num_objects, 3))
