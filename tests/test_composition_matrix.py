@@ -42,12 +42,10 @@ def test_combination(initializer, head, gradient, decoder) -> None:
     )
     images = torch.randn(2, 3, 16, 16)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    before = [p.detach().clone() for p in model.slot_head.parameters() if p.requires_grad]
     loss, _ = model.parse_losses(model.loss(images))
     loss.backward()
-    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    for name, parameter in model.named_parameters():
+        assert not parameter.requires_grad or parameter.grad.abs().sum() > 0, name
     optimizer.step()
-    after = [p for p in model.slot_head.parameters() if p.requires_grad]
-    assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
     masks = model.predict(images)[0].pred_masks.data
     torch.testing.assert_close(masks.sum(0), torch.ones(masks.shape[1:]))

@@ -23,6 +23,9 @@ def main() -> None:
     parser.add_argument('--metrics', nargs='+', default=['mbo_i', 'mbo_c', 'fg_ari'])
     args = parser.parse_args()
 
+    protocols = {_protocol(path) for path in args.a + args.b}
+    if len(protocols) != 1:
+        raise ValueError(f'Records of different protocols cannot be compared: {protocols}.')
     for metric in args.metrics:
         a, b = _mean_scores(args.a, args.prefix + metric), _mean_scores(args.b, metric)
         if a.keys() != b.keys():
@@ -37,13 +40,17 @@ def main() -> None:
         )
 
 
+def _protocol(path: str) -> str:
+    content = json.loads(Path(path).read_text())
+    return f'{content["protocol"]} v{content["version"]}'
+
+
 def _mean_scores(paths: list[str], metric: str) -> dict[str, float]:
     """Scores by image, averaged over files; nan where the image is skipped."""
     files = [json.loads(Path(path).read_text()) for path in paths]
-    protocols = {(file['protocol'], file['version']) for file in files}
-    if len(protocols) != 1:
-        raise ValueError(f'Records of different protocols cannot be averaged: {protocols}.')
     tables = [{image['img_id']: image[metric] for image in file['images']} for file in files]
+    if any(table.keys() != tables[0].keys() for table in tables):
+        raise ValueError(f'{paths} do not score the same images.')
     return {
         image: float(np.mean([np.nan if t[image] is None else t[image] for t in tables]))
         for image in tables[0]

@@ -40,6 +40,8 @@ def main() -> None:
     work_dir = Path(args.work_dir)
     metrics = {
         'config': args.config,
+        'data': dict(cfg.test_dataloader.dataset),
+        'protocol': cfg.test_evaluator.protocol,
         'seed': runner.seed,
         'steps': runner.iter,
         'train_seconds': round(seconds, 1),

@@ -19,7 +19,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='write a picture of every test image to this folder')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
 
 
@@ -36,6 +35,9 @@ def main() -> None:
     elif not cfg.get('work_dir'):
         cfg.work_dir = f'work_dirs/{Path(args.config).stem}'
     cfg.load_from = args.checkpoint
+    if cfg.model.backbone.get('pretrained'):
+        # The weights come from the checkpoint: nothing to download first.
+        cfg.model.backbone.pretrained = False
     cfg.resume = False
     if args.show_dir:
         cfg.default_hooks.visualization.show_dir = args.show_dir

@@ -27,8 +27,6 @@ def parse_args() -> argparse.Namespace:
         help='override settings of the config, e.g. model.slot_head.num_iters=5',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    # torch.distributed.launch passes it; torchrun sets LOCAL_RANK instead
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args()
 
 

@@ -7,6 +7,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SlotVisualizationHook', interval=10),
 )
+custom_hooks = [dict(type='StrictCheckpointHook')]
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

@@ -1,15 +1,17 @@
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
 from PIL import Image
 from torch import nn
 
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
+from mmocl.models.checkpoint import require_fit
 from mmocl.registry import TRANSFORMS
 from mmocl.structures import SlotDataSample
 from mmocl.visualization.drawing import Picture, contact_sheet
@@ -50,7 +52,7 @@ class SlotInferencer(BaseInferencer):
         pipeline = cfg.test_dataloader.dataset.get('pipeline')
         if pipeline is None:
             # Generated data has no pipeline: squash a picture to its size.
-            size = cfg.test_dataloader.dataset.image_size
+            size = cfg.test_dataloader.dataset.get('image_size', 64)
             pipeline = [
                 {'type': 'LoadImage'},
                 {'type': 'ResizeCrop', 'size': size, 'crop': 'squash'},
@@ -86,7 +88,6 @@ class SlotInferencer(BaseInferencer):
         preds: Sequence[SlotDataSample],
         visualization: list | None = None,
         return_datasamples: bool = False,
-        **kwargs: Any,
     ) -> dict:
         """Return data samples, or slots and soft masks as arrays, beside the pictures."""
         predictions: list = list(preds)
@@ -105,4 +106,10 @@ class SlotInferencer(BaseInferencer):
         backbone = cfg.model.backbone
         if weights is not None and backbone.get('pretrained'):
             backbone.pretrained = False
-        return super()._init_model(cfg, weights, device)
+        model = super()._init_model(cfg, None, device)
+        if weights is not None:
+            checkpoint = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
+            state_dict = checkpoint.get('state_dict', checkpoint)
+            require_fit(model, state_dict, f'{weights} does not fit the model of the config')
+            model.load_state_dict(state_dict)
+        return model

@@ -72,9 +72,11 @@ class SlotAutoencoder(BaseModel):
             raise ValueError(f'Cached tokens must come from a square grid, got {inputs.shape[1]}.')
         return Features(inputs, (side, side))
 
-    def encode(self, inputs: Tensor, **overrides: Any) -> SlotOutput:
-        """Find the slots; ``overrides`` are ``num_slots`` and ``num_iters`` of the slot head."""
-        return self.slot_head(_checked(self.extract(inputs)), **overrides)
+    def encode(
+        self, inputs: Tensor, num_slots: int | None = None, num_iters: int | None = None
+    ) -> SlotOutput:
+        """Find the slots, with other counts than the slot head's own if given."""
+        return self.slot_head(_checked(self.extract(inputs)), num_slots, num_iters)
 
     def decode(self, slots: Tensor, target: Target | None = None) -> Decoded:
         """Reconstruct from slots."""
@@ -129,13 +131,13 @@ class SlotAutoencoder(BaseModel):
 
 
 def _build(part: dict | nn.Module, **inferred: int) -> Any:
-    """Build a part from its config; inferred widths yield to given ones and to what it takes."""
+    """Build a part from its config; inferred widths yield to given ones."""
     return part if isinstance(part, nn.Module) else MODELS.build({**inferred, **part})
 
 
 def _checked(features: Features) -> Features:
     """Refuse NaN and infinite features: everything behind them would be NaN too."""
-    finite = features.tokens.detach().sum().isfinite()
+    finite = features.tokens.detach().sum(dtype=torch.float32).isfinite()
     if finite.is_cuda:  # without waiting for the device
         torch._assert_async(finite, 'The backbone gave NaN or infinite features.')
     elif not finite:

@@ -23,12 +23,15 @@ class SlotDataPreprocessor(ImgDataPreprocessor):
     ) -> None:
         super().__init__(mean=mean, std=std)
 
-    def forward(self, data: dict, training: bool = False) -> dict[str, Any] | list[Any]:
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Move a batch to the device and normalise or stack its inputs."""
+        # Only inputs move: nothing on the device needs the ground truth.
+        batch = {'inputs': data['inputs']}
         if data['inputs'][0].ndim == 3:
-            return super().forward(data, training)
-        data = self.cast_data(data)
-        return {**data, 'inputs': torch.stack(list(data['inputs']))}
+            batch = super().forward(batch, training)
+        else:
+            batch['inputs'] = torch.stack(self.cast_data(batch)['inputs'])
+        return {**data, **batch}
 
     def to_pixels(self, image: Tensor) -> Tensor:
         """Undo the normalisation: (3, H, W) to [0, 255]."""

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
-from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from PIL import Image
 
@@ -19,7 +18,6 @@ class SlotVisualizer(Visualizer):
     Takes the arguments of MMEngine's ``Visualizer``.
     """
 
-    @master_only
     def add_datasample(
         self,
         name: str,
@@ -40,11 +38,10 @@ class SlotVisualizer(Visualizer):
             step: Iteration, for the backends.
         """
         picture = contact_sheet([tiles(image, data_sample)], tile=max(image.shape[0], 224))
-        self.set_image(picture)
         if show:
             self.show(picture, win_name=name)
         if out_file is None:
-            self.add_image(name, picture, step)
+            self.add_image(name, picture, step)  # on the first process only
         else:
             Path(out_file).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(out_file)
@@ -69,7 +66,7 @@ def tiles(image: Picture, data_sample: SlotDataSample) -> list[Picture]:
 
 def _true_ids(data_sample: SlotDataSample, crop: str) -> Int64[np.ndarray, 'h w']:
     """Object ids on the part of the image that the model saw; later objects lie on top."""
-    masks = np.asarray(data_sample.gt_objects.masks)
+    masks = data_sample.gt_objects.masks.numpy(force=True)
     ids = np.zeros(masks.shape[1:], np.int64)
     for i, mask in enumerate(masks, start=1):
         ids[mask] = i

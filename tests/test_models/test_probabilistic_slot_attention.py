@@ -95,10 +95,56 @@ def test_variants_keep_a_proper_mixture(projections, update, variance_space) -> 
     assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
 
 
-def test_equal_tokens_do_not_break_it() -> None:
-    head = ProbabilisticSlotAttention({'type': 'GaussianSlots', 'num_slots': 4}, 16, 16)
+@pytest.mark.parametrize('projections', ['none', 'qkv'])
+@pytest.mark.parametrize('normalize', [True, False])
+def test_equal_tokens_do_not_break_it(projections, normalize) -> None:
+    head = ProbabilisticSlotAttention(
+        {'type': 'GaussianSlots', 'num_slots': 4},
+        16,
+        16,
+        projections=projections,
+        normalize=normalize,
+    )
     output = head(Features(torch.ones(1, 64, 16), (8, 8)))
     assert output.slots.isfinite().all()
+
+
+@pytest.mark.parametrize('projections', ['q', 'qkv'])
+def test_agrees_with_the_printed_algorithms(projections) -> None:
+    """Algorithms 2 and 1 of the paper, written out in loops over (B, K, N, D) in float64."""
+    head = ProbabilisticSlotAttention(
+        {'type': 'LearnedSlots', 'num_slots': 3},
+        8,
+        8,
+        num_iters=4,
+        projections=projections,
+        normalize=False,
+        variance_space='value',
+        logit_scale=1.0,
+        min_var=0.0,
+    ).double()
+    tokens = torch.randn(2, 30, 8, dtype=torch.float64)
+    keys, values = head.to_key(tokens), head.to_value(tokens)
+    mean = head.initializer.queries.expand(2, -1, -1)
+    var, weight = torch.ones_like(mean), torch.full((2, 3), 1 / 3, dtype=torch.float64)
+    for _ in range(4):
+        density = _direct_density(keys, head.to_query(mean), var.log())
+        attn = (density + weight.log()[..., None]).softmax(1)
+        share = attn / attn.sum(2, keepdim=True)
+        mean = torch.einsum('bkn,bnd->bkd', share, values)
+        var = torch.einsum('bkn,bknd->bkd', share, (values[:, None] - mean[:, :, None]).square())
+        weight = attn.mean(2)
+    output = head(Features(tokens, (5, 6)))
+    torch.testing.assert_close(output.slots, mean)
+    torch.testing.assert_close(output.attn, attn)
+    torch.testing.assert_close(output.state.log_var.exp(), var)
+    torch.testing.assert_close(output.state.log_weight.exp(), weight)
+
+
+def test_variances_and_weights_of_an_initializer_are_kept() -> None:
+    head = ProbabilisticSlotAttention({'type': 'GaussianSlots', 'num_slots': 4}, 16, 16)
+    state = SlotState(torch.zeros(1, 4, 16), torch.ones(1, 4, 16), torch.zeros(1, 4))
+    assert head.complete(state) == state
 
 
 def test_e_step_keeps_full_precision_under_autocast() -> None:

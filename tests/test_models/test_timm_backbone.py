@@ -60,7 +60,7 @@ def test_blocks_and_cnn_stages() -> None:
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path) -> None:
-    weights = TimmBackbone(VIT).model.state_dict()
+    weights = TimmBackbone(VIT, norm=True).model.state_dict()
     weights['extra'] = weights.pop('cls_token')
     weights['norm.weight'] = torch.zeros(7)
     path = str(tmp_path / 'other.pth')
@@ -74,12 +74,12 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path) -> None:
 
 
 def test_checkpoint_loads_without_pickled_code(tmp_path) -> None:
-    backbone = TimmBackbone(VIT)
+    backbone = TimmBackbone(VIT, norm=True)
     path = str(tmp_path / 'good.pth')
     torch.save(backbone.model.state_dict(), path)
     image = torch.randn(1, 3, 32, 32)
     torch.testing.assert_close(
-        TimmBackbone(VIT, checkpoint=path)(image).tokens, backbone(image).tokens
+        TimmBackbone(VIT, norm=True, checkpoint=path)(image).tokens, backbone(image).tokens
     )
     torch.save({'model': nn.Linear(1, 1)}, path)
     with pytest.raises(Exception, match=r'weights_only|Weights only'):
@@ -94,3 +94,11 @@ def test_plain_resize_equals_no_resize_at_the_native_size() -> None:
     torch.testing.assert_close(plain(image).tokens, timms(image).tokens, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match='resnet18 is a ResNet'):
         TimmBackbone('resnet18', position_resize='plain')
+
+
+@pytest.mark.parametrize(('name', 'norm'), [(VIT, False), (VIT, True), ('resnet18', False)])
+def test_every_free_parameter_gets_a_gradient(name, norm) -> None:
+    """DDP would wait for the others."""
+    backbone = TimmBackbone(name, block=1, norm=norm, frozen=False)
+    backbone(torch.randn(2, 3, 32, 32)).tokens.square().sum().backward()
+    assert all(p.grad is not None for p in backbone.parameters())

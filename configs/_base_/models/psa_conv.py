@@ -8,7 +8,8 @@ model = dict(
         slot_dim=32,
         num_iters=5,
         embed_channels=32,
-        update='em',
+        # Nearly equal variances: left free, one slot widens until it takes small objects in.
+        min_var=1.0,
         gradient='bilevel',
         initializer=dict(type='GaussianSlots', num_slots=5),
     ),

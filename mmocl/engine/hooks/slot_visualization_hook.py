@@ -65,4 +65,7 @@ def seen_image(inputs: Tensor, data_sample: SlotDataSample) -> UInt8[np.ndarray,
     if inputs.ndim == 3:
         return inputs.permute(1, 2, 0).cpu().numpy()
     with Image.open(data_sample.img_path) as file:
-        return np.asarray(ImageOps.fit(file.convert('RGB'), (224, 224)))
+        size = data_sample.get('img_shape', (224, 224))
+        image = file.convert('RGB')
+        squash = data_sample.get('crop') == 'squash'
+        return np.asarray(image.resize(size) if squash else ImageOps.fit(image, size))

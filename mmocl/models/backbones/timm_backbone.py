@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from mmengine.model import BaseModule
 from timm.models import load_state_dict
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmocl.models.checkpoint import require_fit
 from mmocl.registry import MODELS
 from mmocl.structures import Features
 
@@ -73,12 +73,14 @@ class TimmBackbone(BaseModule):
         self.out_channels = self.model.feature_info[self.block]['num_chs']
         if checkpoint:
             _load(self.model, model_name, checkpoint)
+        # What lies behind the block would cost memory, and in training get no gradient.
+        self.model.prune_intermediate_layers([self.block], prune_norm=not norm, prune_head=True)
         if position_resize == 'plain':
-            is_vit = isinstance(self.model, VisionTransformer)
-            if not is_vit:
+            # Subclasses add tokens of their own; some models have no such embedding.
+            if type(self.model).__name__ != 'VisionTransformer' or self.model.pos_embed is None:
                 raise ValueError(
-                    f"position_resize='plain' is for timm's VisionTransformer, "
-                    f'but {model_name} is a {type(self.model).__name__}.'
+                    f"position_resize='plain' is for timm's VisionTransformer with "
+                    f'absolute positions, but {model_name} is a {type(self.model).__name__}.'
                 )
             self.model._pos_embed = MethodType(_add_position_plainly, self.model)
         if frozen:
@@ -133,31 +135,8 @@ def _load(model: nn.Module, model_name: str, checkpoint: str) -> None:
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f'TimmBackbone: no checkpoint at {checkpoint!r}.')
     weights = load_state_dict(checkpoint, weights_only=True)
-    expected = model.state_dict()
-    complaints = []
-    for text, keys in (
-        ('missing keys', expected.keys() - weights.keys()),
-        ('unexpected keys', weights.keys() - expected.keys()),
-    ):
-        if keys:
-            complaints.append(f'{len(keys)} {text}: {_shorten(sorted(keys))}')
-    shapes = [
-        f'{key} is {tuple(weights[key].shape)}, expected {tuple(expected[key].shape)}'
-        for key in expected.keys() & weights.keys()
-        if weights[key].shape != expected[key].shape
-    ]
-    if shapes:
-        complaints.append(f'{len(shapes)} other shapes: {_shorten(sorted(shapes))}')
-    if complaints:
-        raise ValueError(
-            f'Checkpoint {checkpoint!r} does not fit {model_name}: ' + '; '.join(complaints) + '.'
-        )
+    require_fit(model, weights, f'Checkpoint {checkpoint!r} does not fit {model_name}')
     model.load_state_dict({key: value.float() for key, value in weights.items()})
-
-
-def _shorten(names: list[str], num_shown: int = 5) -> str:
-    shown = ', '.join(names[:num_shown])
-    return shown if len(names) <= num_shown else f'{shown}, ... ({len(names) - num_shown} more)'
 
 
 def _add_position_plainly(vit: Any, patches: Tensor) -> Tensor:

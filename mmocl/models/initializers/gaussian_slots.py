@@ -51,7 +51,7 @@ class GaussianSlots(BaseModule):
         Raises:
             ValueError: If ``num_slots`` differs and every slot has its own Gaussian.
         """
-        num_slots = num_slots or self.num_slots
+        num_slots = self.num_slots if num_slots is None else num_slots
         if not self.shared and num_slots != self.num_slots:
             raise ValueError(
                 f'GaussianSlots(shared=False) has {self.num_slots} Gaussians, '

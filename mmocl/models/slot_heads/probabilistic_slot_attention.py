@@ -18,10 +18,13 @@ class ProbabilisticSlotAttention(SlotHead):
     Expectation maximisation of a diagonal Gaussian mixture over the tokens of one image; the means
     are the slots, ``state`` holds variances and mixing weights too. The paper's algorithms are
 
-    - Algorithm 2, "PSA": ``projections='q', update='em', normalize=False, logit_scale=1``;
-    - Algorithm 1, "PSA-PROJ": the same with ``projections='qkv', variance_space='value'``.
+    - Algorithm 2, "PSA": ``projections='q', normalize=False, variance_space='value',
+      logit_scale=1, min_var=0``;
+    - Algorithm 1, "PSA-PROJ": the same with ``projections='qkv'``.
 
-    The defaults deviate, because the algorithms as printed trained badly here (figures in
+    Deviations from both: the first means come from the initializer (the paper draws N(0, I)), and
+    slots are the means (the paper's Eq. 6 samples them; its released code does not).
+    The defaults deviate further, because the algorithms as printed trained badly here (figures in
     ``configs/psa/README.md``): tokens and means are layer-normed, the summed log-density is scaled
     by D^-0.5 (unscaled it makes responsibilities one-hot), and the variance is measured in key
     space, around the query of the mean that the next E-step uses. ``update='gru_mlp'`` is the
@@ -42,7 +45,7 @@ class ProbabilisticSlotAttention(SlotHead):
             variance of the values around the new mean (as printed).
         logit_scale: Factor of the log-density in the E-step; None is D^-0.5.
         init_var: Variance of every component before the first step.
-        min_var: Floor of the variance, relative to the mean variance of the image's tokens.
+        min_var: Added to every variance, relative to the mean variance of the image's tokens.
         mlp_channels: Hidden width of the residual MLP.
         init_cfg: MMEngine's initialisation config.
     """
@@ -105,10 +108,14 @@ class ProbabilisticSlotAttention(SlotHead):
         return self.to_key(tokens), self.to_value(tokens)
 
     def complete(self, state: SlotState) -> SlotState:
-        """Add unit variances (times ``init_var``) and equal weights."""
+        """Add variances ``init_var`` and equal weights, unless the initializer gave its own."""
         num_slots = state.mean.shape[1]
-        log_weight = state.mean.new_full(state.mean.shape[:2], -math.log(num_slots))
-        return SlotState(state.mean, torch.full_like(state.mean, self.init_log_var), log_weight)
+        log_var, log_weight = state.log_var, state.log_weight
+        if log_var is None:
+            log_var = torch.full_like(state.mean, self.init_log_var)
+        if log_weight is None:
+            log_weight = state.mean.new_full(state.mean.shape[:2], -math.log(num_slots))
+        return SlotState(state.mean, log_var, log_weight)
 
     def query(self, mean: Float[Tensor, 'B K D']) -> Float[Tensor, 'B K D']:
         """Bring means to key space."""
@@ -135,7 +142,8 @@ class ProbabilisticSlotAttention(SlotHead):
             points, center = (
                 (keys, self.query(mean)) if self.variance_space == 'key' else (values, mean)
             )
-            floor = self.min_var * points.var(dim=1, keepdim=True).mean(dim=2, keepdim=True)
+            spread = points.var(dim=1, keepdim=True, correction=0).mean(dim=2, keepdim=True)
+            floor = self.min_var * spread + torch.finfo(points.dtype).tiny
             variance = weighted_variance(points, weights, center)
             log_weight = log_count - math.log(keys.shape[1])
             return SlotState(mean, (variance + floor).log(), log_weight), log_attn.exp()
