@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ TINY = [
     'default_hooks.checkpoint.interval=3',
     'default_hooks.logger.interval=1',
     'param_scheduler=None',
+    # Without random draws, so that a resumed run can be compared number by number.
+    'model.slot_head.initializer.type=LearnedSlots',
 ]
 
 
@@ -81,6 +84,7 @@ def test_infer_draws_a_picture(trained, tmp_path) -> None:
     run(
         sys.executable, 'tools/infer.py', str(tmp_path / 'photo.jpg'), CONFIG,
         str(trained / 'iter_6.pth'), '--out-dir', str(tmp_path / 'out'), '--device', 'cpu',
+        '--cfg-options', *TINY,
     )  # fmt: skip
     with Image.open(tmp_path / 'out' / 'photo.png') as picture:
         assert picture.width > 3 * picture.height
@@ -92,7 +96,9 @@ def test_two_processes_train_and_test(gradient, tmp_path) -> None:
         *TINY, f'model.slot_head.gradient={gradient}',
         'train_cfg.max_iters=3', 'train_cfg.val_interval=3',
     ]  # fmt: skip
-    port = {'PORT': '29611' if gradient == 'bilevel' else '29612'}
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = {'PORT': str(free.getsockname()[1])}
     log = run(
         'bash', 'tools/dist_train.sh', CONFIG, '2', '--work-dir', str(tmp_path),
         '--cfg-options', *options, **port,
@@ -108,6 +114,14 @@ def test_two_processes_train_and_test(gradient, tmp_path) -> None:
 def test_a_missing_checkpoint_is_named(tmp_path) -> None:
     with pytest.raises(AssertionError, match=r"No checkpoint at 'nowhere\.pth'"):
         run(sys.executable, 'tools/test.py', CONFIG, 'nowhere.pth', '--work-dir', str(tmp_path))
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(trained, tmp_path) -> None:
+    with pytest.raises(AssertionError, match=r'does not fit the model .* other shapes: decoder'):
+        run(
+            sys.executable, 'tools/test.py', CONFIG, str(trained / 'iter_6.pth'), '--work-dir',
+            str(tmp_path), '--cfg-options', *TINY, 'model.slot_head.slot_dim=24',
+        )  # fmt: skip
 
 
 def test_cached_tokens_train_like_images(tiny_data, tmp_path) -> None:
@@ -151,5 +165,33 @@ def test_the_demo_scores_before_and_after(tmp_path) -> None:
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     assert metrics['steps'] == 3
     assert metrics['ocl_fg_ari'] != metrics['untrained_ocl_fg_ari']
+    assert metrics['protocol'] == 'square128'
+    assert metrics['data']['type'] == 'ColoredSprites'
     with Image.open(tmp_path / 'masks.png') as picture:
         assert picture.size == (5 * 132 - 4, 6 * 132 - 4)
+
+
+def test_baselines_and_comparison(tiny_data, tmp_path) -> None:
+    options = [
+        'model.backbone.model_name=vit_tiny_patch16_224', 'model.backbone.pretrained=False',
+        'model.slot_head.slot_dim=192', 'model.decoder.hidden_channels=16',
+    ]  # fmt: skip
+    run(
+        sys.executable, 'tools/score_baselines.py', 'configs/psa/psa_dino_coco.py', '--num-slots',
+        '3', '--out-dir', str(tmp_path), '--cfg-options', *options, MMOCL_DATA=str(tiny_data),
+    )  # fmt: skip
+    records = [str(tmp_path / f'{name}.json') for name in ('kmeans', 'blocks')]
+    log = run(
+        sys.executable, 'tools/compare_records.py', '--a', records[0], '--b', records[1],
+        '--metrics', 'mbo_i',
+    )  # fmt: skip
+    means = [
+        sum(image['mbo_i'] for image in json.loads(Path(path).read_text())['images']) / 4
+        for path in records
+    ]
+    assert f'A-B {means[0] - means[1]:+.4f}' in log
+    assert '4 images' in log
+    other = json.loads(Path(records[1]).read_text()) | {'protocol': 'videosaur224'}
+    Path(records[1]).write_text(json.dumps(other))
+    with pytest.raises(AssertionError, match='different protocols'):
+        run(sys.executable, 'tools/compare_records.py', '--a', records[0], '--b', records[1])

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -48,7 +48,7 @@ class SlotInferencer(BaseInferencer):
         init_default_scope('mmocl')
         super().__init__(model, weights, device, scope='mmocl', show_progress=show_progress)
 
-    def _init_pipeline(self, cfg: Config) -> Compose:
+    def _init_pipeline(self, cfg: Config) -> Callable[[str], dict]:
         pipeline = cfg.test_dataloader.dataset.get('pipeline')
         if pipeline is None:
             # Generated data has no pipeline: squash a picture to its size.

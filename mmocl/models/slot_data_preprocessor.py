@@ -28,10 +28,10 @@ class SlotDataPreprocessor(ImgDataPreprocessor):
         # Only inputs move: nothing on the device needs the ground truth.
         batch = {'inputs': data['inputs']}
         if data['inputs'][0].ndim == 3:
-            batch = super().forward(batch, training)
+            inputs = super().forward(batch, training)['inputs']
         else:
-            batch['inputs'] = torch.stack(self.cast_data(batch)['inputs'])
-        return {**data, **batch}
+            inputs = torch.stack(self.cast_data(batch)['inputs'])
+        return {**data, 'inputs': inputs}
 
     def to_pixels(self, image: Tensor) -> Tensor:
         """Undo the normalisation: (3, H, W) to [0, 255]."""

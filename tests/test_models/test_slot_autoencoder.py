@@ -84,7 +84,9 @@ def test_losses_need_different_names() -> None:
 def test_preprocessor_normalises_images_and_stacks_tokens() -> None:
     preprocess = SlotDataPreprocessor()
     image = torch.randint(256, (3, 4, 4), dtype=torch.uint8)
-    batch = preprocess({'inputs': [image, image], 'data_samples': []})
+    samples = [SlotDataSample(), SlotDataSample()]
+    batch = preprocess({'inputs': [image, image], 'data_samples': samples})
+    assert batch['data_samples'] is samples
     assert batch['inputs'].shape == (2, 3, 4, 4)
     assert -1 <= batch['inputs'].min() <= batch['inputs'].max() <= 1
     torch.testing.assert_close(preprocess.to_pixels(batch['inputs'][0]), image.float())

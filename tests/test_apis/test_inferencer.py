@@ -1,0 +1,51 @@
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mmocl.apis import SlotInferencer
+from mmocl.registry import MODELS
+
+CONFIG = Config(
+    {
+        'model': {
+            'type': 'SlotAutoencoder',
+            'backbone': {'type': 'ConvEncoder', 'channels': 8, 'strides': (2,)},
+            'slot_head': {
+                'type': 'SlotAttention',
+                'slot_dim': 12,
+                'initializer': {'type': 'LearnedSlots', 'num_slots': 3},
+            },
+            'decoder': {'type': 'MLPDecoder', 'grid': (16, 16), 'hidden_channels': 16},
+            'target': {'type': 'FeatureTarget'},
+            'losses': [{'type': 'ReconstructionLoss'}],
+        },
+        'test_dataloader': {'dataset': {'type': 'ColoredSprites', 'image_size': 32}},
+    }
+)
+
+
+def test_inferencer_gives_slots_masks_and_pictures(tmp_path) -> None:
+    torch.save({'state_dict': MODELS.build(CONFIG.model).state_dict()}, tmp_path / 'model.pth')
+    for name, size in (('a', (50, 40)), ('b', (20, 90))):
+        Image.new('RGB', size, 'red').save(tmp_path / f'{name}.jpg')
+    inferencer = SlotInferencer(
+        CONFIG, str(tmp_path / 'model.pth'), device='cpu', show_progress=False
+    )
+    images = [str(tmp_path / 'a.jpg'), str(tmp_path / 'b.jpg')]
+    result = inferencer(images, out_dir=str(tmp_path / 'out'))
+    assert [p['slots'].shape for p in result['predictions']] == [(3, 12), (3, 12)]
+    assert result['predictions'][0]['masks'].shape == (3, 16, 16)
+    assert (tmp_path / 'out' / 'b.png').is_file()
+    sample = inferencer(images[0], return_datasamples=True)['predictions'][0]
+    assert sample.pred_masks.shape == (16, 16)
+    with pytest.raises(FileNotFoundError, match='No image at'):
+        inferencer([str(tmp_path / 'absent.jpg')])
+
+
+def test_wrong_checkpoints_are_refused(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match='No checkpoint at'):
+        SlotInferencer(CONFIG, str(tmp_path / 'absent.pth'), device='cpu')
+    torch.save({'state_dict': {'weight': torch.zeros(1)}}, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match='1 unexpected keys: weight'):
+        SlotInferencer(CONFIG, str(tmp_path / 'other.pth'), device='cpu')
