@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmocl.models.decoders import MLPDecoder
+from mmocl.models.decoders import SpatialBroadcastDecoder
 from mmocl.models.slot_heads import SlotAttention
 from mmocl.registry import MODELS
 
@@ -69,11 +70,18 @@ model = dict(
         gradient='bilevel',
         initializer=dict(type='LearnedSlots', num_slots=5),
     ),
-    decoder=dict(_delete_=True, type='MLPDecoder', grid=(14, 14), hidden_channels=64),
+    decoder=dict(
+        _delete_=True,
+        type='SpatialBroadcastDecoder',
+        channels=8,
+        broadcast_size=(14, 14),
+        strides=(2, 2, 2, 2),
+    ),
+    target=dict(type='PixelTarget'),
 )
 """)
     model = MODELS.build(Config.fromfile(path).model)
     assert isinstance(model.slot_head, SlotAttention)
-    assert isinstance(model.decoder, MLPDecoder)
-    assert model.decoder.project.in_features == 64
+    assert isinstance(model.decoder, SpatialBroadcastDecoder)
+    assert model.loss(torch.randn(1, 3, 224, 224))['loss_reconstruction'] > 0
     assert model.slot_head.token_dim == 192

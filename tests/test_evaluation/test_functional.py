@@ -20,8 +20,8 @@ from mmocl.evaluation.functional import (
     mean_best_overlap,
 )
 
-SHARED = Path(os.environ.get('MMOCL_SHARED', Path(__file__).resolve().parents[2].parent / 'shared'))
-GOLDEN = SHARED / 'golden' / 'metrics_label_maps.npz'
+FOLDER = Path(__file__).resolve().parents[3] / 'shared' / 'golden'
+GOLDEN = Path(os.environ.get('MMOCL_GOLDEN', FOLDER)) / 'metrics_label_maps.npz'
 
 label_maps = (
     st.integers(1, 40)

@@ -13,8 +13,8 @@ from torchvision.transforms import functional as TF
 from mmocl.evaluation.functional import fg_ari, mbo
 from mmocl.evaluation.protocols import PROTOCOLS, get_protocol
 
-SHARED = Path(os.environ.get('MMOCL_SHARED', Path(__file__).resolve().parents[2].parent / 'shared'))
-GOLDEN = SHARED / 'golden' / 'metrics_instances_overlap_void.npz'
+FOLDER = Path(__file__).resolve().parents[3] / 'shared' / 'golden'
+GOLDEN = Path(os.environ.get('MMOCL_GOLDEN', FOLDER)) / 'metrics_instances_overlap_void.npz'
 
 
 def scores(protocol, masks, labels, crowd, void, pred):
