@@ -174,7 +174,7 @@ def test_the_demo_scores_before_and_after(tmp_path) -> None:
 def test_baselines_and_comparison(tiny_data, tmp_path) -> None:
     options = [
         'model.backbone.model_name=vit_tiny_patch16_224', 'model.backbone.pretrained=False',
-        'model.slot_head.slot_dim=192', 'model.decoder.hidden_channels=16',
+        'model.decoder.hidden_channels=16',
     ]  # fmt: skip
     run(
         sys.executable, 'tools/score_baselines.py', 'configs/psa/psa_dino_coco.py', '--num-slots',

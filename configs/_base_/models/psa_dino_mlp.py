@@ -8,7 +8,6 @@ model = dict(
     # learned queries and the bi-level gradient decide where it starts.
     slot_head=dict(
         type='ProbabilisticSlotAttention',
-        slot_dim=768,
         num_iters=3,
         projections='none',
         update='em',

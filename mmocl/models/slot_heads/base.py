@@ -33,7 +33,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
     Args:
         initializer: Where slots start; a config or a module.
         in_channels: Channels C of the tokens.
-        slot_dim: Slot width D.
+        slot_dim: Slot width D; that of the tokens if not given.
         num_iters: Number of updates.
         gradient: See above.
         embed_channels: Hidden width of a layer norm and two-layer MLP in front of the head, as in
@@ -45,7 +45,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         self,
         initializer: dict | nn.Module,
         in_channels: int,
-        slot_dim: int,
+        slot_dim: int | None = None,
         num_iters: int = 3,
         gradient: str = 'unrolled',
         embed_channels: int | None = None,
@@ -56,6 +56,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
             raise ValueError(
                 f"gradient must be 'unrolled', 'implicit' or 'bilevel', got {gradient!r}."
             )
+        slot_dim = in_channels if slot_dim is None else slot_dim
         self.slot_dim = slot_dim
         self.num_iters = num_iters
         self.gradient = gradient

@@ -33,7 +33,7 @@ class ProbabilisticSlotAttention(SlotHead):
     Args:
         initializer: See :class:`SlotHead`, as the next five.
         in_channels: Channels C of the tokens.
-        slot_dim: Slot width D.
+        slot_dim: Slot width D; that of the tokens if not given.
         num_iters: Number of EM steps T.
         gradient: ``'unrolled'``, ``'implicit'`` or ``'bilevel'``.
         embed_channels: Hidden width of the MLP in front of the head, or None.
@@ -54,7 +54,7 @@ class ProbabilisticSlotAttention(SlotHead):
         self,
         initializer: dict | nn.Module,
         in_channels: int,
-        slot_dim: int,
+        slot_dim: int | None = None,
         num_iters: int = 3,
         gradient: str = 'unrolled',
         embed_channels: int | None = None,
@@ -71,6 +71,7 @@ class ProbabilisticSlotAttention(SlotHead):
         super().__init__(
             initializer, in_channels, slot_dim, num_iters, gradient, embed_channels, init_cfg
         )
+        slot_dim = self.slot_dim
         for name, value, known in (
             ('projections', projections, ('none', 'q', 'qkv')),
             ('update', update, ('em', 'gru_mlp')),

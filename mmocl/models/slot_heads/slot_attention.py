@@ -16,7 +16,7 @@ class SlotAttention(SlotHead):
     Args:
         initializer: See :class:`SlotHead`, as the next five.
         in_channels: Channels C of the tokens.
-        slot_dim: Slot width D.
+        slot_dim: Slot width D; that of the tokens if not given.
         num_iters: Number of updates, the last one included.
         gradient: ``'unrolled'``, ``'implicit'`` or ``'bilevel'``.
         embed_channels: Hidden width of the MLP in front of the head, or None.
@@ -30,7 +30,7 @@ class SlotAttention(SlotHead):
         self,
         initializer: dict | nn.Module,
         in_channels: int,
-        slot_dim: int,
+        slot_dim: int | None = None,
         num_iters: int = 3,
         gradient: str = 'unrolled',
         embed_channels: int | None = None,
@@ -41,6 +41,7 @@ class SlotAttention(SlotHead):
         super().__init__(
             initializer, in_channels, slot_dim, num_iters, gradient, embed_channels, init_cfg
         )
+        slot_dim = self.slot_dim
         self.eps = eps
         self.norm_tokens = nn.LayerNorm(self.token_dim)
         self.norm_slots = nn.LayerNorm(slot_dim)
