@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmocl.engine.cpu_processes import start_cpu_processes
+from mmocl.engine.cpu_processes import cpu_processes
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,8 +41,8 @@ def main() -> None:
     cfg.resume = False
     if args.show_dir:
         cfg.default_hooks.visualization.show_dir = args.show_dir
-    start_cpu_processes(cfg)
-    Runner.from_cfg(cfg).test()
+    with cpu_processes(cfg):
+        Runner.from_cfg(cfg).test()
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmocl.engine.cpu_processes import start_cpu_processes
+from mmocl.engine.cpu_processes import cpu_processes
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,8 +46,8 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    start_cpu_processes(cfg)
-    Runner.from_cfg(cfg).train()
+    with cpu_processes(cfg):
+        Runner.from_cfg(cfg).train()
 
 
 if __name__ == '__main__':

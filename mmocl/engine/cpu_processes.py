@@ -1,11 +1,14 @@
-import atexit
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from mmengine.config import Config
 from torch import distributed
 
 
-def start_cpu_processes(cfg: Config) -> None:
+@contextmanager
+def cpu_processes(cfg: Config) -> Iterator[None]:
     """Let ``launcher='pytorch'`` work without an accelerator, over gloo.
 
     MMEngine's launcher asks CUDA for a device, and its model wrapper gets the number of one; both
@@ -16,8 +19,13 @@ def start_cpu_processes(cfg: Config) -> None:
         cfg: Config of the run; ``device_ids`` of its ``model_wrapper_cfg`` is set.
     """
     if cfg.launcher != 'pytorch' or torch.accelerator.is_available():
+        yield
         return
     distributed.init_process_group('gloo')
-    # Threads of a group that is still up at exit may abort the process.
-    atexit.register(distributed.destroy_process_group)
     cfg.model_wrapper_cfg = {**cfg.get('model_wrapper_cfg', {}), 'device_ids': None}
+    yield
+    # gloo aborts a process that goes while another one still talks to it, or while the model's
+    # reducer still holds its threads.
+    gc.collect()
+    distributed.barrier()
+    distributed.destroy_process_group()
