@@ -8,8 +8,8 @@ model = dict(
         slot_dim=32,
         num_iters=5,
         embed_channels=32,
-        # Nearly equal variances: left free, one slot widens until it takes small objects in.
-        min_var=1.0,
+        # Left free, the variance of one slot widens until it takes small objects in.
+        min_var=0.5,
         gradient='bilevel',
         initializer=dict(type='GaussianSlots', num_slots=5),
     ),

@@ -1,5 +1,5 @@
 # A few minutes on two CPU cores.
-max_iters = 2000
+max_iters = 1500
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 2)
 val_cfg = dict()
 test_cfg = dict()
