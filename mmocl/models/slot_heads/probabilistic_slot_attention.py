@@ -24,11 +24,10 @@ class ProbabilisticSlotAttention(SlotHead):
 
     Deviations from both: the first means come from the initializer (the paper draws N(0, I)), and
     slots are the means (the paper's Eq. 6 samples them; its released code does not).
-    The defaults deviate further, because the algorithms as printed trained badly here (figures in
-    ``configs/psa/README.md``): tokens and means are layer-normed, the summed log-density is scaled
-    by D^-0.5 (unscaled it makes responsibilities one-hot), and the variance is measured in key
-    space, around the query of the mean that the next E-step uses. ``update='gru_mlp'`` is the
-    released code's, and bound objects more slowly.
+    The defaults deviate further: tokens and means are layer-normed, the summed log-density is
+    scaled by D^-0.5 (unscaled it makes responsibilities one-hot), and the variance is measured in
+    key space, around the query of the mean that the next E-step uses. ``update='gru_mlp'`` refines
+    the mean as the released code does. What was tried, with figures: ``configs/psa/README.md``.
 
     Args:
         initializer: See :class:`SlotHead`, as the next five.
