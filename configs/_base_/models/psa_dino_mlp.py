@@ -4,8 +4,7 @@ model = dict(
         type='SlotDataPreprocessor', mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
     ),
     backbone=dict(type='TimmBackbone', model_name='vit_base_patch16_224.dino', pretrained=True),
-    # The mixture is fitted to the normalised tokens themselves, so it clusters from the first step;
-    # learned queries and the bi-level gradient decide where it starts.
+    # The mixture is fitted to the normalised tokens themselves, from learned queries.
     slot_head=dict(
         type='ProbabilisticSlotAttention',
         num_iters=3,

@@ -1,7 +1,7 @@
 model = dict(
     type='SlotAutoencoder',
     data_preprocessor=dict(type='SlotDataPreprocessor'),
-    # Small kernels keep tokens local: with 5x5 ones (21 pixels wide in all) slots mixed objects.
+    # As in psa_conv.py.
     backbone=dict(type='ConvEncoder', channels=32, strides=(2, 1), kernel_size=3),
     slot_head=dict(
         type='SlotAttention',

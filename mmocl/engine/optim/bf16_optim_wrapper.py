@@ -13,8 +13,8 @@ class Bf16OptimWrapper(OptimWrapper):
     """Train under bfloat16 autocast on any device, the CPU too.
 
     bfloat16 has the range of float32, so no loss scaling is needed. MMEngine's ``AmpOptimWrapper``
-    refuses to run without an accelerator. On a CPU with native bfloat16 a step of the shipped small
-    models takes about half the time. Takes the arguments of ``OptimWrapper``.
+    refuses to run without an accelerator. It pays on processors with
+    native bfloat16. Takes the arguments of ``OptimWrapper``.
     """
 
     @contextmanager
