@@ -8,7 +8,7 @@ import torch
 from mmocl.registry import MODELS
 
 INITIALIZERS = ['GaussianSlots', 'LearnedSlots']
-HEADS = ['SlotAttention', 'ProbabilisticSlotAttention']
+HEADS = ['SlotAttention', 'ProbabilisticSlotAttention', 'SlotMixture']
 GRADIENTS = ['unrolled', 'implicit', 'bilevel']
 DECODERS = {
     'SpatialBroadcastDecoder': (

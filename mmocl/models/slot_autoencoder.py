@@ -1,7 +1,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
@@ -76,18 +75,20 @@ class SlotAutoencoder(BaseModel):
         self, inputs: Tensor, num_slots: int | None = None, num_iters: int | None = None
     ) -> SlotOutput:
         """Find the slots, with other counts than the slot head's own if given."""
-        return self.slot_head(_checked(self.extract(inputs)), num_slots, num_iters)
+        return self.slot_head(self.extract(inputs), num_slots, num_iters)
 
-    def decode(self, slots: Tensor, target: Target | None = None) -> Decoded:
-        """Reconstruct from slots."""
-        return self.decoder(slots, target)
+    def decode(
+        self, slots: Tensor, target: Target | None = None, active: Tensor | None = None
+    ) -> Decoded:
+        """Reconstruct from slots, from the ``active`` ones (B, K) if that is given."""
+        return self.decoder(slots, target, active)
 
     def run(self, inputs: Tensor) -> ModelOutput:
         """Run all stages."""
-        features = _checked(self.extract(inputs))
+        features = self.extract(inputs)
         slots = self.slot_head(features)
         target = self.target(inputs if inputs.ndim == 4 else None, features)
-        return ModelOutput(features, slots, target, self.decode(slots.slots, target))
+        return ModelOutput(features, slots, target, self.decode(slots.slots, target, slots.active))
 
     def forward(
         self,
@@ -133,17 +134,3 @@ class SlotAutoencoder(BaseModel):
 def _build(part: dict | nn.Module, **inferred: int) -> Any:
     """Build a part from its config; inferred widths yield to given ones."""
     return part if isinstance(part, nn.Module) else MODELS.build({**inferred, **part})
-
-
-def _checked(features: Features) -> Features:
-    """Refuse NaN and infinite features: everything behind them would be NaN too."""
-    finite = features.tokens.detach().sum(dtype=torch.float32).isfinite()
-    if finite.is_cuda:  # without waiting for the device
-        torch._assert_async(finite, 'The backbone gave NaN or infinite features.')
-    elif not finite:
-        bad = (~features.tokens.isfinite()).sum().item()
-        raise ValueError(
-            f'The backbone gave NaN or infinite features ({bad} of {features.tokens.numel()} '
-            'values); expected finite ones. Check weights, inputs and precision.'
-        )
-    return features

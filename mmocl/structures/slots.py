@@ -15,10 +15,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Features:
-    """Tokens of a backbone, row-major over ``grid`` (h, w)."""
+    """Tokens of a backbone, row-major over ``grid`` (h, w).
+
+    ``mask`` is True where a token exists (None: everywhere), for images that were padded.
+    """
 
     tokens: Float[Tensor, 'B N C']
     grid: tuple[int, int]
+    mask: Bool[Tensor, 'B N'] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,25 @@ class SlotState:
 
 
 @dataclass(frozen=True)
+class SlotInputs:
+    """What every slot iteration looks at: projected once, the same in every step.
+
+    Both masks are True where a token or slot takes part (None: all do).
+    """
+
+    keys: Float[Tensor, 'B N D']
+    values: Float[Tensor, 'B N D']
+    token_mask: Bool[Tensor, 'B N'] | None = None
+    slot_mask: Bool[Tensor, 'B K'] | None = None
+
+
+@dataclass(frozen=True)
 class SlotOutput:
     """Result of a slot head.
 
     ``attn`` sums to one over the slots for every token (before any normalisation over tokens).
-    ``init`` is the state before the first iteration. ``active`` marks the slots that are kept
-    (None: all).
+    ``init`` is the state before the first iteration. ``active`` is True for the slots that are
+    decoded and scored (None: all); the attention of the others is zero.
     """
 
     slots: Float[Tensor, 'B K D']

@@ -2,7 +2,7 @@ from torch import Tensor
 
 from mmocl.models.slot_heads import SlotHead
 from mmocl.registry import MODELS
-from mmocl.structures import SlotState
+from mmocl.structures import SlotInputs, SlotState
 
 
 @MODELS.register_module()
@@ -13,9 +13,9 @@ class SoftKMeans(SlotHead):
         """Cluster the tokens as they are."""
         return tokens, tokens
 
-    def step(self, state: SlotState, keys: Tensor, values: Tensor) -> tuple[SlotState, Tensor]:
+    def step(self, state: SlotState, inputs: SlotInputs) -> tuple[SlotState, Tensor]:
         """Share tokens by their distance to the centres, then move the centres."""
-        distance = (state.mean[:, :, None] - keys[:, None]).square().mean(dim=3)
+        distance = (state.mean[:, :, None] - inputs.keys[:, None]).square().mean(dim=3)
         attn = (-distance).softmax(dim=1)
         weights = attn / attn.sum(dim=2, keepdim=True)
-        return SlotState(weights @ values), attn
+        return SlotState(weights @ inputs.values), attn

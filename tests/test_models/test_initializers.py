@@ -19,7 +19,7 @@ def test_gaussian_slots_follow_their_mean_and_scale() -> None:
 def test_own_gaussians_fix_the_number_of_slots() -> None:
     init = GaussianSlots(num_slots=6, slot_dim=8, shared=False)
     assert init(FEATURES).mean.shape == (512, 6, 8)
-    with pytest.raises(ValueError, match='has 6 Gaussians, so it cannot give 5 slots'):
+    with pytest.raises(ValueError, match='has 6 slots of its own, so it cannot give 5'):
         init(FEATURES, num_slots=5)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from mmocl.models.layers import diagonal_log_density, weighted_variance
 from mmocl.models.slot_heads import ProbabilisticSlotAttention
-from mmocl.structures import Features, SlotState
+from mmocl.structures import Features, SlotInputs, SlotState
 
 
 def _direct_density(points, mean, log_var):
@@ -53,7 +53,7 @@ def test_without_projections_it_is_textbook_em(golden, num_iters) -> None:
         case['in.means_init'], 2 * case['in.std_init'].log(), case['in.weights_init'].log()
     )
     for _ in range(num_iters):
-        state, attn = head.step(state, points, points)
+        state, attn = head.step(state, SlotInputs(points, points))
     run = f't{num_iters}'
     case.close(state.mean, f'out.{run}.means')
     case.close(state.log_var.exp(), f'out.{run}.variances')
@@ -69,7 +69,7 @@ def test_likelihood_never_falls() -> None:
     for _ in range(15):
         density = _direct_density(points, state.mean, state.log_var) + state.log_weight[:, :, None]
         history.append(density.logsumexp(1).mean())
-        state, _ = head.step(state, points, points)
+        state, _ = head.step(state, SlotInputs(points, points))
     assert (torch.stack(history).diff() >= -1e-9).all()
     assert history[-1] > history[0] + 0.1
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from torch import nn
 
+from mmocl.models.initializers import SlotInitializer
 from mmocl.models.slot_heads import SlotAttention
 from mmocl.structures import Features, SlotState
 
@@ -19,14 +19,14 @@ NAMES = {
 }
 
 
-class GivenSlots(nn.Module):
+class GivenSlots(SlotInitializer):
     """An initializer that returns what it was given."""
 
     def __init__(self, slots: torch.Tensor) -> None:
-        super().__init__()
+        super().__init__(slots.shape[1], slots.shape[2])
         self.slots = slots
 
-    def forward(self, features: Features, num_slots: int | None = None) -> SlotState:
+    def forward(self, features: Features, num_slots: int | None = None, noise=None) -> SlotState:
         return SlotState(self.slots)
 
 

@@ -72,7 +72,7 @@ def test_nan_features_are_refused() -> None:
     model = _model(target={'type': 'FeatureTarget'})
     tokens = model.extract(IMAGES).tokens.detach()
     tokens[1, 3, 2] = float('nan')
-    with pytest.raises(ValueError, match=r'NaN or infinite features \(1 of 1024 values\)'):
+    with pytest.raises(ValueError, match=r'NaN or infinite values \(1 of 1024\)'):
         model.loss(tokens)
 
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotAttention
-from mmocl.structures import Features
+from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotAttention, SlotMixture
+from mmocl.structures import Features, SlotInputs
 
-HEADS = [SlotAttention, ProbabilisticSlotAttention]
+HEADS = [SlotAttention, ProbabilisticSlotAttention, SlotMixture]
 FEATURES = Features(torch.randn(2, 36, 12, generator=torch.Generator().manual_seed(1)), (6, 6))
 
 
@@ -46,14 +46,14 @@ def test_bilevel_gives_the_start_the_gradient_of_the_last_input(cls) -> None:
     """Same gradient as one step from a leaf that holds the value of the last but one state."""
     head = _head(cls, 'bilevel', 'LearnedSlots')
     head(FEATURES).slots.square().sum().backward()
-    keys, values = head.project(head.embed(FEATURES.tokens))
+    inputs = SlotInputs(*head.project(head.embed(FEATURES.tokens)))
     state = head.complete(head.initializer(FEATURES))
     with torch.no_grad():
         for _ in range(head.num_iters - 1):
-            state, _ = head.step(state, keys, values)
+            state, _ = head.step(state, inputs)
     mean = state.mean.clone().requires_grad_()
-    state, _ = head.step(type(state)(mean, state.log_var, state.log_weight), keys, values)
-    state.mean.square().sum().backward()
+    state, _ = head.step(type(state)(mean, state.log_var, state.log_weight), inputs)
+    head.to_slots(state).square().sum().backward()
     torch.testing.assert_close(head.initializer.queries.grad, mean.grad.sum(0, keepdim=True))
 
 
@@ -70,9 +70,9 @@ def test_bad_arguments_say_what_is_expected() -> None:
     head = _head(SlotAttention, 'unrolled')
     with pytest.raises(ValueError, match='40 slots cannot share 36 tokens'):
         head(FEATURES, num_slots=40)
-    with pytest.raises(ValueError, match='at least 1, got 0'):
-        head(FEATURES, num_iters=0)
+    with pytest.raises(ValueError, match='must not be negative, got -1'):
+        head(FEATURES, num_iters=-1)
     with pytest.raises(ValueError, match="'unrolled', 'implicit' or 'bilevel', got 'none'"):
         _head(SlotAttention, 'none')
-    with pytest.raises(ValueError, match='has 4 queries, not 5'):
+    with pytest.raises(ValueError, match='has 4 slots of its own, so it cannot give 5'):
         _head(SlotAttention, 'unrolled', 'LearnedSlots')(FEATURES, num_slots=5)

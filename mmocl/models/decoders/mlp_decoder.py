@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
@@ -49,7 +49,12 @@ class MLPDecoder(BaseModule):
         for layer in [*self.hidden, self.project]:
             nn.init.zeros_(layer.bias)
 
-    def forward(self, slots: Float[Tensor, 'B K D'], target: Target | None = None) -> Decoded:
+    def forward(
+        self,
+        slots: Float[Tensor, 'B K D'],
+        target: Target | None = None,
+        active: Bool[Tensor, 'B K'] | None = None,
+    ) -> Decoded:
         """Decode to features (B, N, C) and masks (B, K, h, w).
 
         Raises:

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -55,7 +55,12 @@ class SpatialBroadcastDecoder(BaseModule):
         layers.append(nn.ConvTranspose2d(channels, out_channels + 1, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, slots: Float[Tensor, 'B K D'], target: Target | None = None) -> Decoded:
+    def forward(
+        self,
+        slots: Float[Tensor, 'B K D'],
+        target: Target | None = None,
+        active: Bool[Tensor, 'B K'] | None = None,
+    ) -> Decoded:
         """Decode to images (B, C, H, W), masks (B, K, H, W) and an image a slot (B, K, C, H, W).
 
         Raises:

@@ -1,14 +1,14 @@
 import torch
 from jaxtyping import Float
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmocl.models.initializers.base import SlotInitializer
 from mmocl.registry import MODELS
 from mmocl.structures import Features, SlotState
 
 
 @MODELS.register_module()
-class GaussianSlots(BaseModule):
+class GaussianSlots(SlotInitializer):
     """Slots drawn from a learned diagonal Gaussian, shared by all slots or one each.
 
     Slot Attention, `arXiv:2006.15055 <https://arxiv.org/abs/2006.15055>`_ (shared). Mean and
@@ -28,8 +28,7 @@ class GaussianSlots(BaseModule):
         shared: bool = True,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        self.num_slots = num_slots
+        super().__init__(num_slots, slot_dim, init_cfg)
         self.shared = shared
         rows = 1 if shared else num_slots
         self.mean = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, rows, slot_dim)))
@@ -43,26 +42,14 @@ class GaussianSlots(BaseModule):
     ) -> SlotState:
         """Draw the initial slots.
 
-        Args:
-            features: Gives the batch size.
-            num_slots: Another number of slots than the one of the constructor.
-            noise: Standard normal draws to use instead of fresh ones.
-
         Raises:
             ValueError: If ``num_slots`` differs and every slot has its own Gaussian.
         """
-        num_slots = self.num_slots if num_slots is None else num_slots
-        if not self.shared and num_slots != self.num_slots:
-            raise ValueError(
-                f'GaussianSlots(shared=False) has {self.num_slots} Gaussians, '
-                f'so it cannot give {num_slots} slots; use shared=True for a free number.'
-            )
+        shape = (
+            len(features.tokens),
+            self.count(num_slots, fixed=not self.shared),
+            self.slot_dim,
+        )
         if noise is None:
-            noise = torch.randn(
-                len(features.tokens),
-                num_slots,
-                self.mean.shape[-1],
-                device=self.mean.device,
-                dtype=self.mean.dtype,
-            )
+            noise = torch.randn(shape, device=self.mean.device, dtype=self.mean.dtype)
         return SlotState(self.mean + self.log_scale.exp() * noise)

@@ -1,4 +1,19 @@
-from mmocl.models.layers.gaussian import diagonal_log_density, weighted_variance
+from mmocl.models.layers.gaussian import (
+    diagonal_log_density,
+    token_variance,
+    variance_floor,
+    weighted_variance,
+)
+from mmocl.models.layers.precision import at_least_float32
+from mmocl.models.layers.require import require
 from mmocl.models.layers.soft_position_embedding import SoftPositionEmbedding
 
-__all__ = ['SoftPositionEmbedding', 'diagonal_log_density', 'weighted_variance']
+__all__ = [
+    'SoftPositionEmbedding',
+    'at_least_float32',
+    'diagonal_log_density',
+    'require',
+    'token_variance',
+    'variance_floor',
+    'weighted_variance',
+]

@@ -1,6 +1,7 @@
 import math
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -42,3 +43,22 @@ def weighted_variance(
     second = weights @ points.square()
     first = weights @ points
     return (second - 2 * center * first + center.square()).clamp_min(0)
+
+
+def token_variance(
+    points: Float[Tensor, 'B N D'], mask: Bool[Tensor, 'B N'] | None
+) -> Float[Tensor, 'B 1 D']:
+    """Variance of the points of every image, coordinate by coordinate, masked ones left out."""
+    if mask is None:
+        return points.var(dim=1, keepdim=True, correction=0)
+    weights = mask[:, None].to(points.dtype)
+    weights = weights / weights.sum(dim=2, keepdim=True)
+    return weighted_variance(points, weights, weights @ points)
+
+
+def variance_floor(
+    points: Float[Tensor, 'B N D'], mask: Bool[Tensor, 'B N'] | None, min_var: float
+) -> Float[Tensor, 'B 1 1']:
+    """``min_var`` times the mean variance of an image's points, or the smallest positive number."""
+    spread = token_variance(points, mask).mean(dim=2, keepdim=True)
+    return min_var * spread + torch.finfo(points.dtype).tiny

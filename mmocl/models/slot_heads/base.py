@@ -1,21 +1,24 @@
 from abc import ABCMeta, abstractmethod
+from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmocl.models.layers import require
+from mmocl.models.slot_heads.mixture import restrict
 from mmocl.registry import MODELS
-from mmocl.structures import Features, SlotOutput, SlotState
+from mmocl.structures import Features, SlotInputs, SlotOutput, SlotState
 
 
 class SlotHead(BaseModule, metaclass=ABCMeta):
     """Base of all heads that refine slots iteratively; it owns the loop and its gradient.
 
     A head writes :meth:`project` (tokens to keys and values, once), :meth:`step` (one update) and,
-    if it needs more than means, :meth:`complete` (the fields it adds to the initial state) and
-    :meth:`to_slots`.
+    if it needs more than means, :meth:`complete` (the fields it adds to the initial state),
+    :meth:`to_slots` and :meth:`find_active`.
 
     ``gradient`` says how the iterations are differentiated:
 
@@ -27,19 +30,25 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
       `arXiv:2210.08990 <https://arxiv.org/abs/2210.08990>`_).
 
     All three have the same forward values. Iterations whose gradient is discarded run under
-    ``no_grad``: same gradients as detaching, less memory. Deviation: ``num_iters`` counts every
-    update, the last one included, as BO-QSA's code does; I-SA and BO-QSA's Algorithm 1 do one more.
+    ``no_grad``: same gradients as detaching, less memory. ``num_iters`` counts every update, the
+    last one included, as BO-QSA's code does; I-SA and BO-QSA's Algorithm 1 do one more, which is
+    ``extra_step=True``.
 
     Args:
         initializer: Where slots start; a config or a module.
         in_channels: Channels C of the tokens.
         slot_dim: Slot width D; that of the tokens if not given.
-        num_iters: Number of updates.
+        num_iters: Number of updates; 0 returns the initial slots.
         gradient: See above.
+        extra_step: Do one update more than ``num_iters``.
         embed_channels: Hidden width of a layer norm and two-layer MLP in front of the head, as in
             Slot Attention and DINOSAUR; None leaves the tokens as they are.
         init_cfg: MMEngine's initialisation config.
     """
+
+    #: Whether ``state`` holds variances and weights in the space of the slots, as an aggregate
+    #: posterior needs them.
+    has_slot_posterior: bool = False
 
     def __init__(
         self,
@@ -48,6 +57,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         slot_dim: int | None = None,
         num_iters: int = 3,
         gradient: str = 'unrolled',
+        extra_step: bool = False,
         embed_channels: int | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -57,9 +67,11 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
                 f"gradient must be 'unrolled', 'implicit' or 'bilevel', got {gradient!r}."
             )
         slot_dim = in_channels if slot_dim is None else slot_dim
+        self.in_channels = in_channels
         self.slot_dim = slot_dim
-        self.num_iters = num_iters
+        self.num_iters = _non_negative(num_iters)
         self.gradient = gradient
+        self.extra_step = extra_step
         self.initializer: Any = initializer
         if isinstance(initializer, dict):
             self.initializer = MODELS.build({'slot_dim': slot_dim, **initializer})
@@ -85,7 +97,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def step(
-        self, state: SlotState, keys: Float[Tensor, 'B N D'], values: Float[Tensor, 'B N D']
+        self, state: SlotState, inputs: SlotInputs
     ) -> tuple[SlotState, Float[Tensor, 'B K N']]:
         """Update the state once; also return the attention, which sums to one over the slots."""
 
@@ -97,27 +109,35 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         """Turn the last state into slots."""
         return state.mean
 
+    def find_active(self, state: SlotState) -> Bool[Tensor, 'B K'] | None:
+        """Say which slots are worth decoding (None: all)."""
+        return None
+
     def forward(
         self,
         features: Features,
         num_slots: int | None = None,
         num_iters: int | None = None,
-        noise: Float[Tensor, 'B K D'] | None = None,
+        noise: Float[Tensor, 'B K E'] | None = None,
+        slot_mask: Bool[Tensor, 'B K'] | None = None,
     ) -> SlotOutput:
         """Find the slots of a batch.
 
         Args:
-            features: Tokens of the images.
+            features: Tokens of the images; masked ones win nothing and get no attention.
             num_slots: Another number of slots, where the initializer allows it.
-            num_iters: Another number of updates.
+            num_iters: Another number of updates; 0 returns the initial slots and their attention.
             noise: Passed to the initializer in place of its random draws.
+            slot_mask: True where a slot takes part, for images with fewer slots than others.
 
         Raises:
-            ValueError: If there are more slots than tokens, or no iteration is asked for.
+            ValueError: If there are more slots than tokens, fewer than 0 iterations, tokens of
+                another width than ``in_channels`` or that are not finite, or an image without
+                unmasked tokens or slots.
         """
-        num_iters = self.num_iters if num_iters is None else num_iters
-        if num_iters < 1:
-            raise ValueError(f'num_iters must be at least 1, got {num_iters}.')
+        num_iters = self.num_iters if num_iters is None else _non_negative(num_iters)
+        features = self._checked(features)
+        features = replace(features, tokens=self.embed(features.tokens))
         extra = {} if noise is None else {'noise': noise}
         init = self.complete(self.initializer(features, num_slots, **extra))
         num_slots, num_tokens = init.mean.shape[1], features.tokens.shape[1]
@@ -126,18 +146,64 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
                 f'{num_slots} slots cannot share {num_tokens} tokens; '
                 f'use at most as many slots as tokens (grid {features.grid}).'
             )
-        keys, values = self.project(self.embed(features.tokens))
+        if slot_mask is not None:
+            require(slot_mask.any(dim=1).all(), lambda: 'slot_mask leaves an image without slots.')
+        inputs = SlotInputs(*self.project(features.tokens), features.mask, slot_mask)
+        state, attn = self._iterate(init, inputs, num_iters + self.extra_step)
+        active = self.find_active(state)
+        if active is not None:
+            active = active if slot_mask is None else active & slot_mask
+            attn = restrict(attn, active)
+        slots = self.to_slots(state)
+        if self.training:
+            self.initializer.observe(slots.detach())
+        return SlotOutput(slots, attn, state, init, slot_mask if active is None else active)
+
+    def _iterate(
+        self, init: SlotState, inputs: SlotInputs, num_updates: int
+    ) -> tuple[SlotState, Float[Tensor, 'B K N']]:
+        """Update the state ``num_updates`` times, differentiated as ``gradient`` says."""
+        if num_updates == 0:
+            return init, self.step(init, inputs)[1]
         state = init
-        free_iters = num_iters - 1
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient == 'unrolled'):
-            for _ in range(free_iters):
-                state, _ = self.step(state, keys, values)
+            for _ in range(num_updates - 1):
+                state, _ = self.step(state, inputs)
         if self.gradient == 'implicit':
             state = state.combine(Tensor.detach)
-        elif self.gradient == 'bilevel' and free_iters:
+        elif self.gradient == 'bilevel' and num_updates > 1:
             state = state.combine(_straight_through, init)
-        state, attn = self.step(state, keys, values)
-        return SlotOutput(self.to_slots(state), attn, state, init)
+        return self.step(state, inputs)
+
+    def _checked(self, features: Features) -> Features:
+        """Refuse tokens that would give slots without meaning; blank the masked ones."""
+        tokens = features.tokens
+        if tokens.shape[2] != self.in_channels:
+            raise ValueError(
+                f'{type(self).__name__} was built for tokens of {self.in_channels} channels, '
+                f'got {tokens.shape[2]}; set in_channels, or the out_channels of the backbone.'
+            )
+        if features.mask is not None:
+            require(
+                features.mask.any(dim=1).all(), lambda: 'features.mask leaves an image no tokens.'
+            )
+            # Whatever padding holds must not reach means that are taken for precision's sake.
+            tokens = tokens.masked_fill(~features.mask[:, :, None], 0)
+        # One reduction over the tokens; NaN and infinity both survive the sum.
+        require(
+            tokens.detach().sum(dtype=torch.float32).isfinite(),
+            lambda: (
+                f'The tokens hold NaN or infinite values ({(~tokens.isfinite()).sum().item()} of '
+                f'{tokens.numel()}); expected finite ones. Check weights, inputs and precision.'
+            ),
+        )
+        return replace(features, tokens=tokens)
+
+
+def _non_negative(num_iters: int) -> int:
+    if num_iters < 0:
+        raise ValueError(f'num_iters must not be negative, got {num_iters}.')
+    return num_iters
 
 
 def _straight_through(value: Tensor, source: Tensor) -> Tensor:

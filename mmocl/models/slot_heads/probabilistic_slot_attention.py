@@ -1,14 +1,28 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mmocl.models.layers import diagonal_log_density, weighted_variance
+from mmocl.models.layers import (
+    at_least_float32,
+    diagonal_log_density,
+    token_variance,
+    variance_floor,
+    weighted_variance,
+)
 from mmocl.models.slot_heads.base import SlotHead
+from mmocl.models.slot_heads.mixture import (
+    as_mixture,
+    checked_threshold,
+    compete,
+    hide,
+    relevant,
+    share,
+)
 from mmocl.models.slot_heads.slot_update import SlotUpdate
 from mmocl.registry import MODELS
-from mmocl.structures import SlotState
+from mmocl.structures import SlotInputs, SlotState
 
 
 @MODELS.register_module()
@@ -23,30 +37,45 @@ class ProbabilisticSlotAttention(SlotHead):
     - Algorithm 1, "PSA-PROJ": the same with ``projections='qkv'``.
 
     Deviations from both: the first means come from the initializer (the paper draws N(0, I)), and
-    slots are the means (the paper's Eq. 6 samples them; its released code does not).
+    slots are the means unless ``slot_output='sample'`` (the paper's Eq. 6; its released code takes
+    the means).
     The defaults deviate further: tokens and means are layer-normed, the summed log-density is
     scaled by D^-0.5 (unscaled it makes responsibilities one-hot), and the variance is measured in
     key space, around the query of the mean that the next E-step uses. ``update='gru_mlp'`` refines
     the mean as the released code does. What was tried, with figures: ``configs/psa/README.md``.
+    The released code with its quirks: ``projects/as_released``.
 
     Args:
-        initializer: See :class:`SlotHead`, as the next five.
+        initializer: See :class:`SlotHead`, as the next six.
         in_channels: Channels C of the tokens.
         slot_dim: Slot width D; that of the tokens if not given.
         num_iters: Number of EM steps T.
         gradient: ``'unrolled'``, ``'implicit'`` or ``'bilevel'``.
+        extra_step: Do one EM step more.
         embed_channels: Hidden width of the MLP in front of the head, or None.
         projections: ``'none'``: keys and values are the tokens and the query is the mean (a
             textbook mixture); ``'q'``: only the mean is projected; ``'qkv'``: all three are.
         update: ``'em'``: the weighted mean of the values; ``'gru_mlp'``: GRU and MLP behind it.
         normalize: Layer-norm tokens and means before they are projected.
+        variance: ``'mle'``: the weighted variance (as printed); ``'map'``: its posterior mode under
+            the released code's Normal-inverse-Wishart prior, ``(S0 + N_k var) / (N_k + 2D + 4)``
+            with ``S0 = token variance / K^(1/D)``. Deviation from that code: around the new mean.
         variance_space: ``'key'``: variance of the keys around the projected new mean; ``'value'``:
             variance of the values around the new mean (as printed).
         logit_scale: Factor of the log-density in the E-step; None is D^-0.5.
         init_var: Variance of every component before the first step.
         min_var: Added to every variance, relative to the mean variance of the image's tokens.
+            Responsibilities agree with float64 to 1e-3 down to 1e-3 (float32).
         mlp_channels: Hidden width of the residual MLP.
+        slot_output: ``'mean'``, or ``'sample'``: in training slots are drawn from their Gaussians;
+            at test time they are the means.
+        prune_threshold: Automatic relevance determination: slots whose mixing weight is not above
+            it are neither decoded nor scored, but for the heaviest of an image; 0 keeps all.
         init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        ValueError: If an option is unknown, a width does not fit, ``prune_threshold`` is outside
+            [0, 1), or slots are to be sampled without a variance in their own space.
     """
 
     def __init__(
@@ -56,25 +85,38 @@ class ProbabilisticSlotAttention(SlotHead):
         slot_dim: int | None = None,
         num_iters: int = 3,
         gradient: str = 'unrolled',
+        extra_step: bool = False,
         embed_channels: int | None = None,
         projections: str = 'qkv',
         update: str = 'em',
         normalize: bool = True,
+        variance: str = 'mle',
         variance_space: str = 'key',
         logit_scale: float | None = None,
         init_var: float = 1.0,
         min_var: float = 1e-3,
         mlp_channels: int = 128,
+        slot_output: str = 'mean',
+        prune_threshold: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
-            initializer, in_channels, slot_dim, num_iters, gradient, embed_channels, init_cfg
+            initializer,
+            in_channels,
+            slot_dim,
+            num_iters,
+            gradient,
+            extra_step,
+            embed_channels,
+            init_cfg,
         )
         slot_dim = self.slot_dim
         for name, value, known in (
             ('projections', projections, ('none', 'q', 'qkv')),
             ('update', update, ('em', 'gru_mlp')),
+            ('variance', variance, ('mle', 'map')),
             ('variance_space', variance_space, ('key', 'value')),
+            ('slot_output', slot_output, ('mean', 'sample')),
         ):
             if value not in known:
                 raise ValueError(f'{name} must be one of {known}, got {value!r}.')
@@ -83,10 +125,20 @@ class ProbabilisticSlotAttention(SlotHead):
                 f'projections={projections!r} takes tokens as they are, so slot_dim {slot_dim} '
                 f"must be their width {self.token_dim}; set embed_channels or projections='qkv'."
             )
+        self.variance = variance
         self.variance_space = variance_space
         self.logit_scale = slot_dim**-0.5 if logit_scale is None else logit_scale
         self.init_log_var = math.log(init_var)
         self.min_var = min_var
+        self.slot_output = slot_output
+        self.prune_threshold = checked_threshold(prune_threshold)
+        same_space = variance_space == 'value' or (projections == 'none' and not normalize)
+        self.has_slot_posterior = same_space and update == 'em'
+        if slot_output == 'sample' and not self.has_slot_posterior:
+            raise ValueError(
+                "slot_output='sample' needs variances in the space of the slots: "
+                f"variance_space='value' and update='em', got {variance_space!r} and {update!r}."
+            )
         identity = nn.Identity()
         self.norm_tokens = nn.LayerNorm(self.token_dim) if normalize else identity
         self.norm_slots = nn.LayerNorm(slot_dim) if normalize else identity
@@ -109,45 +161,49 @@ class ProbabilisticSlotAttention(SlotHead):
 
     def complete(self, state: SlotState) -> SlotState:
         """Add variances ``init_var`` and equal weights, unless the initializer gave its own."""
-        num_slots = state.mean.shape[1]
-        log_var, log_weight = state.log_var, state.log_weight
-        if log_var is None:
-            log_var = torch.full_like(state.mean, self.init_log_var)
-        if log_weight is None:
-            log_weight = state.mean.new_full(state.mean.shape[:2], -math.log(num_slots))
-        return SlotState(state.mean, log_var, log_weight)
+        return as_mixture(state, self.init_log_var)
 
     def query(self, mean: Float[Tensor, 'B K D']) -> Float[Tensor, 'B K D']:
         """Bring means to key space."""
         return self.to_query(self.norm_slots(mean))
 
     def step(
-        self, state: SlotState, keys: Float[Tensor, 'B N D'], values: Float[Tensor, 'B N D']
+        self, state: SlotState, inputs: SlotInputs
     ) -> tuple[SlotState, Float[Tensor, 'B K N']]:
         """One E-step and one M-step."""
         assert state.log_var is not None
         assert state.log_weight is not None
-        # Densities of many dimensions do not fit into half types.
-        with torch.autocast(keys.device.type, enabled=False):
-            keys, values = _at_least_float32(keys), _at_least_float32(values)
+        with torch.autocast(inputs.keys.device.type, enabled=False):
+            keys, values = at_least_float32(inputs.keys), at_least_float32(inputs.values)
             log_density = diagonal_log_density(keys, self.query(state.mean), state.log_var)
             logits = self.logit_scale * log_density + state.log_weight[:, :, None]
-            # In logs, so that a slot without tokens keeps finite weights and variances.
-            log_attn = logits.log_softmax(dim=1)
-            log_count = log_attn.logsumexp(dim=2)
-            weights = (log_attn - log_count[:, :, None]).exp()
+            log_attn = compete(logits, inputs.slot_mask)
+            weights, log_count = share(log_attn, inputs.token_mask)
             mean = weights @ values
             if self.update is not None:
                 mean = self.update(mean, state.mean)
             points, center = (
                 (keys, self.query(mean)) if self.variance_space == 'key' else (values, mean)
             )
-            spread = points.var(dim=1, keepdim=True, correction=0).mean(dim=2, keepdim=True)
-            floor = self.min_var * spread + torch.finfo(points.dtype).tiny
             variance = weighted_variance(points, weights, center)
-            log_weight = log_count - math.log(keys.shape[1])
-            return SlotState(mean, (variance + floor).log(), log_weight), log_attn.exp()
+            if self.variance == 'map':
+                count = log_count.exp()[:, :, None]
+                num_slots, dim = mean.shape[1:]
+                prior = token_variance(points, inputs.token_mask) / num_slots ** (1 / dim)
+                variance = (prior + count * variance) / (count + 2 * dim + 4)
+            variance = variance + variance_floor(points, inputs.token_mask, self.min_var)
+            # The sum of the counts is the number of tokens, masked ones left out.
+            new = SlotState(mean, variance.log(), log_count.log_softmax(dim=1))
+            return new, hide(log_attn.exp(), inputs.token_mask)
 
+    def to_slots(self, state: SlotState) -> Float[Tensor, 'B K D']:
+        """Return the means, or draws around them."""
+        if self.slot_output == 'mean' or not self.training:
+            return state.mean
+        assert state.log_var is not None
+        return state.mean + (0.5 * state.log_var).exp() * torch.randn_like(state.mean)
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    def find_active(self, state: SlotState) -> Bool[Tensor, 'B K'] | None:
+        """Find the slots that ``prune_threshold`` keeps."""
+        assert state.log_weight is not None
+        return relevant(state.log_weight, self.prune_threshold)

@@ -4,25 +4,34 @@ from torch import Tensor, nn
 from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.slot_update import SlotUpdate
 from mmocl.registry import MODELS
-from mmocl.structures import SlotState
+from mmocl.structures import SlotInputs, SlotState
 
 
 @MODELS.register_module()
 class SlotAttention(SlotHead):
     """Slot Attention, `arXiv:2006.15055 <https://arxiv.org/abs/2006.15055>`_, algorithm 1.
 
+    With several heads slots and heads compete jointly for a token, as in SLATE and DINOSAUR; the
+    attention is summed over heads. A slot of ``slot_mask`` that does not take part wins nothing;
+    its own state moves to the mean value, as in DINOSAUR's code, and is to be ignored.
     Deviation: PyTorch's layer-norm epsilon 1e-5 (TensorFlow's is 1e-3).
 
     Args:
-        initializer: See :class:`SlotHead`, as the next five.
+        initializer: See :class:`SlotHead`, as the next six.
         in_channels: Channels C of the tokens.
         slot_dim: Slot width D; that of the tokens if not given.
-        num_iters: Number of updates, the last one included.
+        num_iters: Number of updates.
         gradient: ``'unrolled'``, ``'implicit'`` or ``'bilevel'``.
+        extra_step: Do one update more.
         embed_channels: Hidden width of the MLP in front of the head, or None.
+        num_heads: Attention heads; they divide D.
         mlp_channels: Hidden width of the residual MLP.
-        eps: Added to the softmax of every token before the normalisation over tokens, as in the
-            official code.
+        drop_path: Probability to skip the residual MLP for an image (BO-QSA's code: 0.2).
+        qkv_bias: Let the three projections have biases.
+        eps: Keeps the normalisation over tokens finite.
+        eps_mode: ``'attn'``: added to the attention of every token (official code, 1e-8);
+            ``'sum'``: added to the sum over tokens (BO-QSA's code, 1.0: slots that win less than
+            about one token hardly move).
         init_cfg: MMEngine's initialisation config.
     """
 
@@ -33,36 +42,66 @@ class SlotAttention(SlotHead):
         slot_dim: int | None = None,
         num_iters: int = 3,
         gradient: str = 'unrolled',
+        extra_step: bool = False,
         embed_channels: int | None = None,
+        num_heads: int = 1,
         mlp_channels: int = 128,
+        drop_path: float = 0.0,
+        qkv_bias: bool = False,
         eps: float = 1e-8,
+        eps_mode: str = 'attn',
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
-            initializer, in_channels, slot_dim, num_iters, gradient, embed_channels, init_cfg
+            initializer,
+            in_channels,
+            slot_dim,
+            num_iters,
+            gradient,
+            extra_step,
+            embed_channels,
+            init_cfg,
         )
         slot_dim = self.slot_dim
+        if num_heads < 1 or slot_dim % num_heads:
+            raise ValueError(f'num_heads must divide slot_dim {slot_dim}, got {num_heads}.')
+        if eps_mode not in ('attn', 'sum'):
+            raise ValueError(f"eps_mode must be 'attn' or 'sum', got {eps_mode!r}.")
+        self.num_heads = num_heads
         self.eps = eps
+        self.eps_mode = eps_mode
         self.norm_tokens = nn.LayerNorm(self.token_dim)
         self.norm_slots = nn.LayerNorm(slot_dim)
-        self.to_query = nn.Linear(slot_dim, slot_dim, bias=False)
-        self.to_key = nn.Linear(self.token_dim, slot_dim, bias=False)
-        self.to_value = nn.Linear(self.token_dim, slot_dim, bias=False)
-        self.update = SlotUpdate(slot_dim, mlp_channels)
+        self.to_query = nn.Linear(slot_dim, slot_dim, bias=qkv_bias)
+        self.to_key = nn.Linear(self.token_dim, slot_dim, bias=qkv_bias)
+        self.to_value = nn.Linear(self.token_dim, slot_dim, bias=qkv_bias)
+        self.update = SlotUpdate(slot_dim, mlp_channels, drop_path)
 
     def project(
         self, tokens: Float[Tensor, 'B N C']
     ) -> tuple[Float[Tensor, 'B N D'], Float[Tensor, 'B N D']]:
-        """Layer norm, then linear maps without bias."""
+        """Layer norm, then linear maps."""
         tokens = self.norm_tokens(tokens)
         return self.to_key(tokens), self.to_value(tokens)
 
     def step(
-        self, state: SlotState, keys: Float[Tensor, 'B N D'], values: Float[Tensor, 'B N D']
+        self, state: SlotState, inputs: SlotInputs
     ) -> tuple[SlotState, Float[Tensor, 'B K N']]:
         """Slots compete for tokens, then each is updated with its weighted mean of the values."""
-        queries = self.to_query(self.norm_slots(state.mean)) * self.slot_dim**-0.5
-        attn = (queries @ keys.transpose(1, 2)).softmax(dim=1)
-        weights = attn + self.eps
-        weights = weights / weights.sum(dim=2, keepdim=True)
-        return SlotState(self.update(weights @ values, state.mean)), attn
+        queries = self.to_query(self.norm_slots(state.mean))
+        queries = queries * (self.slot_dim // self.num_heads) ** -0.5
+        # (B, H, K, N), the softmax over heads and slots together.
+        logits = self._split(queries) @ self._split(inputs.keys).transpose(2, 3)
+        if inputs.slot_mask is not None:
+            logits = logits.masked_fill(~inputs.slot_mask[:, None, :, None], -float('inf'))
+        attn = logits.flatten(1, 2).softmax(dim=1).view_as(logits)
+        weights = attn + self.eps if self.eps_mode == 'attn' else attn
+        if inputs.token_mask is not None:
+            attn, weights = (x * inputs.token_mask[:, None, None] for x in (attn, weights))
+        count = weights.sum(dim=3, keepdim=True)
+        weights = weights / (count + self.eps if self.eps_mode == 'sum' else count)
+        updates = (weights @ self._split(inputs.values)).transpose(1, 2).flatten(2)
+        return SlotState(self.update(updates, state.mean)), attn.sum(dim=1)
+
+    def _split(self, x: Float[Tensor, 'B L D']) -> Float[Tensor, 'B H L E']:
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)

@@ -1,0 +1,90 @@
+"""What the heads that fit a mixture share: responsibilities in logs, with masks, and pruning."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mmocl.structures import SlotState
+
+
+def as_mixture(state: SlotState, log_var: float) -> SlotState:
+    """Add variances and equal weights to a state that has none."""
+    mean = state.mean
+    return SlotState(
+        mean,
+        torch.full_like(mean, log_var) if state.log_var is None else state.log_var,
+        mean.new_full(mean.shape[:2], -math.log(mean.shape[1]))
+        if state.log_weight is None
+        else state.log_weight,
+    )
+
+
+def compete(
+    logits: Float[Tensor, 'B K N'], slot_mask: Bool[Tensor, 'B K'] | None
+) -> Float[Tensor, 'B K N']:
+    """Log-softmax over the slots; masked slots get a log that is finite and exponentiates to 0.
+
+    Minus infinity would turn the masked slot's own normalisation over tokens into NaN.
+    """
+    if slot_mask is not None:
+        lowest = torch.finfo(logits.dtype).min / 2
+        logits = logits.masked_fill(~slot_mask[:, :, None], lowest)
+    return logits.log_softmax(dim=1)
+
+
+def share(
+    log_attn: Float[Tensor, 'B K N'], token_mask: Bool[Tensor, 'B N'] | None
+) -> tuple[Float[Tensor, 'B K N'], Float[Tensor, 'B K']]:
+    """Normalise responsibilities over the tokens.
+
+    In logs, so that a slot without tokens keeps finite values: its shares are those of the tokens
+    it is nearest to, its count is a very negative log.
+
+    Returns:
+        Shares of every slot's tokens, which sum to one over them, and the log of the slot's count
+        of tokens.
+    """
+    if token_mask is not None:
+        # Below the value of a masked slot, which so keeps to the tokens that exist.
+        lowest = torch.finfo(log_attn.dtype).min
+        log_attn = log_attn.masked_fill(~token_mask[:, None], lowest)
+    return log_attn.softmax(dim=2), log_attn.logsumexp(dim=2)
+
+
+def hide(
+    attn: Float[Tensor, 'B K N'], token_mask: Bool[Tensor, 'B N'] | None
+) -> Float[Tensor, 'B K N']:
+    """Take the attention of masked tokens away."""
+    return attn if token_mask is None else attn * token_mask[:, None]
+
+
+def restrict(attn: Float[Tensor, 'B K N'], active: Bool[Tensor, 'B K']) -> Float[Tensor, 'B K N']:
+    """Give the attention of inactive slots to the active ones, token by token."""
+    log_attn = attn.clamp_min(torch.finfo(attn.dtype).tiny).log()
+    return compete(log_attn, active).exp() * attn.any(dim=1, keepdim=True)
+
+
+def relevant(log_weight: Float[Tensor, 'B K'], threshold: float) -> Bool[Tensor, 'B K'] | None:
+    """Find the slots whose mixing weight is above a threshold (None, all, for a threshold of 0).
+
+    Automatic relevance determination of PSA, `arXiv:2406.07141
+    <https://arxiv.org/abs/2406.07141>`_, Eq. 7. The heaviest slot of an image always stays, so that
+    there is something to decode.
+    """
+    if threshold == 0:
+        return None
+    slots = torch.arange(log_weight.shape[1], device=log_weight.device)
+    return (log_weight.exp() > threshold) | (slots == log_weight.argmax(dim=1, keepdim=True))
+
+
+def checked_threshold(threshold: float) -> float:
+    """Return a pruning threshold.
+
+    Raises:
+        ValueError: If it is outside [0, 1).
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f'prune_threshold must be in [0, 1), got {threshold}.')
+    return threshold
