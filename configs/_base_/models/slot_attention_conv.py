@@ -9,7 +9,6 @@ model = dict(
         num_iters=3,
         embed_channels=32,
         mlp_channels=64,
-        gradient='bilevel',
         initializer=dict(type='GaussianSlots', num_slots=5),
     ),
     decoder=dict(type='SpatialBroadcastDecoder', channels=24, strides=(2, 2)),

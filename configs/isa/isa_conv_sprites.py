@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/slot_attention_conv.py',
+    '../_base_/datasets/sprites_32.py',
+    '../_base_/schedules/adam_sprites.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(slot_head=dict(gradient='implicit', extra_step=True))
