@@ -7,7 +7,7 @@ import torch
 
 from mmocl.registry import MODELS
 
-INITIALIZERS = ['GaussianSlots', 'LearnedSlots']
+INITIALIZERS = ['GaussianSlots', 'LearnedSlots', 'BufferSlots', 'TransformerSlots']
 HEADS = ['SlotAttention', 'ProbabilisticSlotAttention', 'SlotMixture']
 GRADIENTS = ['unrolled', 'implicit', 'bilevel']
 DECODERS = {

@@ -1,3 +1,5 @@
+from mmocl.apis.aggregate_posterior import AggregatePosterior
+from mmocl.apis.composition import compose_scenes, fit_posterior
 from mmocl.apis.inferencer import SlotInferencer
 
-__all__ = ['SlotInferencer']
+__all__ = ['AggregatePosterior', 'SlotInferencer', 'compose_scenes', 'fit_posterior']

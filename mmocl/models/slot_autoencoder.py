@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
@@ -114,16 +115,25 @@ class SlotAutoencoder(BaseModel):
     def predict(
         self, inputs: Tensor, data_samples: list[SlotDataSample] | None = None
     ) -> list[SlotDataSample]:
-        """Fill in masks, attention, slots and (for pixel targets) the reconstruction."""
+        """Fill in masks, attention, slots and (for pixel targets) the reconstruction.
+
+        ``pred_slots`` holds ``slots`` (K, D), ``active`` (K,), False for the slots that were not
+        decoded, and the mixing ``weight`` (K,) if the slot head fits a mixture.
+        """
         output = self.run(inputs)
+        slots, active = output.slots, output.slots.active
+        if active is None:
+            active = torch.ones(slots.slots.shape[:2], dtype=torch.bool, device=inputs.device)
         samples = data_samples or [SlotDataSample() for _ in inputs]
-        attn = output.slots.attn.unflatten(2, output.features.grid)
+        attn = slots.attn.unflatten(2, output.features.grid)
         images = None
         if isinstance(self.target, PixelTarget):
             images = self.target.to_images(output.decoded.recon, (inputs.shape[2], inputs.shape[3]))
         for i, sample in enumerate(samples):
             sample.pred_attn = PixelData(data=attn[i])
-            sample.pred_slots = InstanceData(slots=output.slots.slots[i])
+            sample.pred_slots = InstanceData(slots=slots.slots[i], active=active[i])
+            if slots.state.log_weight is not None:
+                sample.pred_slots.weight = slots.state.log_weight[i].exp()
             if output.decoded.masks is not None:
                 sample.pred_masks = PixelData(data=output.decoded.masks[i])
             if images is not None:

@@ -14,7 +14,8 @@ class SlotDataSample(BaseDataElement):
 
     - ``pred_masks``: ``PixelData`` (K, h, w), soft masks of the decoder, one channel a slot.
     - ``pred_attn``: ``PixelData`` (K, h, w), attention of the slot head on the token grid.
-    - ``pred_slots``: ``InstanceData`` with ``slots`` (K, D).
+    - ``pred_slots``: ``InstanceData`` with ``slots`` (K, D), ``active`` (K,) bool (False: neither
+      decoded nor scored), and of mixture heads ``weight`` (K,).
     - ``pred_image``: ``PixelData`` (3, H, W) in [0, 255], only for pixel targets.
     """
 

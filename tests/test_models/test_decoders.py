@@ -1,9 +1,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmocl.models.decoders import MLPDecoder, SpatialBroadcastDecoder
-from mmocl.structures import Target
+from mmocl.structures import Decoded, Target
 
 
 def test_mlp_decoder_agrees_with_oclf(golden) -> None:
@@ -64,3 +65,126 @@ def test_a_target_of_another_size_is_refused() -> None:
         SpatialBroadcastDecoder(8, channels=4, strides=(2,))(
             torch.randn(1, 2, 8), Target(torch.zeros(1, 3, 32, 32))
         )
+
+
+ACTIVE = torch.tensor([[True, False, True, False], [False, True, True, True]])
+WITH_ACTIVE = {
+    'mlp': (MLPDecoder, {'out_channels': 5, 'grid': (4, 6), 'hidden_channels': 16}),
+    'broadcast': (
+        SpatialBroadcastDecoder,
+        {'channels': 4, 'broadcast_size': (2, 3), 'strides': (2,)},
+    ),
+}
+
+
+@pytest.fixture(params=WITH_ACTIVE)
+def decoder(request) -> nn.Module:
+    decoder_type, arguments = WITH_ACTIVE[request.param]
+    return decoder_type(8, **arguments).double()
+
+
+def _dense_minus_infinity(decoder: nn.Module, slots: torch.Tensor) -> Decoded:
+    """Decode all slots, with the alpha of the inactive ones at minus infinity."""
+    softmax = torch.Tensor.softmax
+    with pytest.MonkeyPatch.context() as patch:
+
+        def masked(alpha: torch.Tensor, dim: int) -> torch.Tensor:
+            inactive = ~ACTIVE.view(*ACTIVE.shape, *[1] * (alpha.ndim - 2))
+            return softmax(alpha.masked_fill(inactive, -torch.inf), dim=dim)
+
+        patch.setattr(torch.Tensor, 'softmax', masked)
+        return decoder(slots)
+
+
+def test_active_slots_decode_as_in_a_dense_decode(decoder) -> None:
+    slots = torch.randn(2, 4, 8, dtype=torch.float64)
+    ours, theirs = slots.clone().requires_grad_(), slots.clone().requires_grad_()
+    dense = _dense_minus_infinity(decoder, theirs)
+    weights = torch.randn(dense.recon.shape, dtype=torch.float64)
+    (dense.recon * weights).sum().backward()
+    wanted = {name: p.grad.clone() for name, p in decoder.named_parameters()}
+    decoder.zero_grad()
+
+    decoded = decoder(ours, active=ACTIVE)
+    (decoded.recon * weights).sum().backward()
+    torch.testing.assert_close(decoded.recon, dense.recon)
+    torch.testing.assert_close(decoded.masks, dense.masks)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    for name, parameter in decoder.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name], msg=name)
+    if decoded.slot_recons is not None:
+        torch.testing.assert_close(decoded.slot_recons[ACTIVE], dense.slot_recons[ACTIVE])
+    # It matters which slots are active.
+    assert (decoder(slots).recon - decoded.recon).abs().max() > 1e-3
+
+
+def test_inactive_slots_are_exactly_zero_and_get_no_gradient(decoder) -> None:
+    slots = torch.randn(2, 4, 8, dtype=torch.float64)
+    # Whatever they hold: they are not looked at.
+    slots[~ACTIVE] = torch.nan
+    slots.requires_grad_()
+    decoded = decoder(slots, active=ACTIVE)
+    decoded.recon.square().sum().backward()
+    assert (decoded.masks[~ACTIVE] == 0).all()
+    assert (decoded.masks[ACTIVE] > 0).all()
+    torch.testing.assert_close(decoded.masks.sum(1), torch.ones(2, 4, 6, dtype=torch.float64))
+    if decoded.slot_recons is not None:
+        assert (decoded.slot_recons[~ACTIVE] == 0).all()
+    assert (slots.grad[~ACTIVE] == 0).all()
+    assert (slots.grad[ACTIVE].abs().sum(1) > 0).all()
+
+
+def test_all_active_is_the_same_as_none_given(decoder) -> None:
+    slots = torch.randn(2, 4, 8, dtype=torch.float64)
+    dense, decoded = decoder(slots), decoder(slots, active=torch.ones(2, 4, dtype=torch.bool))
+    torch.testing.assert_close(decoded.recon, dense.recon)
+    torch.testing.assert_close(decoded.masks, dense.masks)
+
+
+def test_active_slots_decode_under_bf16_autocast(decoder) -> None:
+    slots = torch.randn(2, 4, 8).requires_grad_()
+    decoder.float()
+    with torch.autocast('cpu', torch.bfloat16):
+        decoded = decoder(slots, active=ACTIVE)
+        decoded.recon.float().square().sum().backward()
+    full = decoder(slots, active=ACTIVE)
+    torch.testing.assert_close(decoded.masks.float(), full.masks, atol=2e-2, rtol=0)
+    torch.testing.assert_close(decoded.recon.float(), full.recon, atol=2e-2, rtol=5e-2)
+    assert (decoded.masks[~ACTIVE] == 0).all()
+    assert slots.grad[ACTIVE].isfinite().all()
+
+
+def test_flops_follow_the_number_of_active_slots() -> None:
+    decoder = SpatialBroadcastDecoder(8, channels=16, broadcast_size=(8, 8), strides=(2,))
+    slots = torch.randn(2, 4, 8)
+
+    def flops(active: torch.Tensor | None) -> int:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            decoder(slots, active=active)
+        return counter.get_total_flops()
+
+    # One map of the 8x8 coordinates serves all slots.
+    shared = 2 * 8 * 8 * 4 * 8
+    per_slot = (flops(None) - shared) / 8
+    # 5x5, stride 2, from 8 to 16 channels at 64 pixels; 3x3 from 16 to 4 channels at 256 pixels.
+    assert per_slot == 2 * (64 * 25 * 8 * 16 + 256 * 9 * 16 * 4)
+    assert flops(ACTIVE) - shared == 5 * per_slot
+    assert flops(torch.eye(2, 4).bool()) - shared == 2 * per_slot
+
+
+def test_the_mlp_runs_on_active_slots_only() -> None:
+    decoder = MLPDecoder(8, 5, grid=(4, 6), hidden_channels=64)
+    seen = []
+    decoder.hidden[1].register_forward_hook(lambda module, args, out: seen.append(out.shape[0]))
+    decoder(torch.randn(2, 4, 8), active=ACTIVE)
+    assert seen == [5]
+
+
+def test_active_of_another_shape_is_refused(decoder) -> None:
+    slots = torch.randn(2, 4, 8, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r'shape \(2, 4\), got \(2, 3\)'):
+        decoder(slots, active=ACTIVE[:, :3])
+    with pytest.raises(ValueError, match=r'shape \(2, 4\), got \(8,\)'):
+        decoder(slots, active=ACTIVE.flatten())
+    with pytest.raises(ValueError, match='leaves an image without slots'):
+        decoder(slots, active=ACTIVE & torch.tensor([[True], [False]]))

@@ -27,3 +27,51 @@ def test_learned_slots_are_the_same_for_every_image() -> None:
     slots = LearnedSlots(num_slots=6, slot_dim=8)(FEATURES).mean
     assert slots.shape == (512, 6, 8)
     assert (slots == slots[:1]).all()
+
+
+@pytest.mark.parametrize('mode', ['additive', 'multiplicative'])
+def test_noise_of_learned_slots_has_the_scale_of_its_mode(mode) -> None:
+    init = LearnedSlots(num_slots=6, slot_dim=8, sigma=0.5, noise_mode=mode)
+    torch.nn.init.uniform_(init.queries, -3, 3)
+    queries = init.queries[0].detach()
+    draws = torch.cat([init(FEATURES).mean for _ in range(16)]).detach()
+    scale = 0.5 * queries.abs() if mode == 'multiplicative' else torch.full_like(queries, 0.5)
+    # 8192 draws: both bounds are five to six standard errors.
+    torch.testing.assert_close((draws.mean(0) - queries) / scale, 0 * queries, atol=0.06, rtol=0)
+    torch.testing.assert_close(draws.std(0) / scale, torch.ones_like(scale), atol=0.045, rtol=0)
+
+
+@pytest.mark.parametrize('mode', ['additive', 'multiplicative'])
+def test_gradient_of_learned_slots_passes_by_the_noise(mode) -> None:
+    init = LearnedSlots(num_slots=6, slot_dim=8, sigma=0.5, noise_mode=mode)
+    init(FEATURES).mean.mean(dim=0).sum().backward()
+    torch.testing.assert_close(init.queries.grad, torch.ones(1, 6, 8))
+
+
+def test_learned_slots_are_noisy_in_training_only() -> None:
+    init = LearnedSlots(num_slots=6, slot_dim=8, sigma=0.5)
+    assert (init(FEATURES).mean.std(0) > 0.1).all()
+    init.eval()
+    torch.testing.assert_close(init(FEATURES).mean, init.queries.expand(512, -1, -1))
+    # The hook has come to the end.
+    init.train().sigma = 0.0
+    torch.testing.assert_close(init(FEATURES).mean, init.queries.expand(512, -1, -1))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_learned_slots_use_injected_noise(training) -> None:
+    noise = torch.randn(512, 6, 8)
+    for mode in ('additive', 'multiplicative'):
+        init = LearnedSlots(num_slots=6, slot_dim=8, sigma=0.5, noise_mode=mode).train(training)
+        factor = init.queries if mode == 'multiplicative' else 1
+        expected = init.queries + 0.5 * noise * factor
+        torch.testing.assert_close(init(FEATURES, noise=noise).mean, expected)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [({'noise_mode': 'both'}, "got 'both'"), ({'sigma': -0.1}, r'negative, got -0\.1')],
+)
+def test_learned_slots_refuse_other_settings(arguments, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        LearnedSlots(num_slots=6, slot_dim=8, **arguments)

@@ -44,23 +44,6 @@ def _textbook(dim: int) -> ProbabilisticSlotAttention:
     ).double()
 
 
-@pytest.mark.parametrize('num_iters', [1, 5, 20])
-def test_without_projections_it_is_textbook_em(golden, num_iters) -> None:
-    case = golden('em_diagonal_gmm_textbook')
-    head = _textbook(8)
-    points = case['in.points']
-    state = SlotState(
-        case['in.means_init'], 2 * case['in.std_init'].log(), case['in.weights_init'].log()
-    )
-    for _ in range(num_iters):
-        state, attn = head.step(state, SlotInputs(points, points))
-    run = f't{num_iters}'
-    case.close(state.mean, f'out.{run}.means')
-    case.close(state.log_var.exp(), f'out.{run}.variances')
-    case.close(state.log_weight.exp(), f'out.{run}.weights')
-    case.close(attn, f'out.{run}.responsibilities_last_e_step')
-
-
 def test_likelihood_never_falls() -> None:
     head = _textbook(6)
     points = torch.randn(1, 40, 6, dtype=torch.float64)

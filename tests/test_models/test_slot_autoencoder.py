@@ -48,6 +48,28 @@ def test_predict_fills_every_field() -> None:
         samples[0].pred_masks = InstanceData()
 
 
+def test_predict_says_which_slots_were_decoded_and_their_weights() -> None:
+    for sample in _model().predict(IMAGES):
+        assert sample.pred_slots.active.tolist() == [True] * 3
+        assert 'weight' not in sample.pred_slots
+    head = {
+        'type': 'ProbabilisticSlotAttention',
+        'slot_dim': 12,
+        'initializer': {'type': 'GaussianSlots', 'num_slots': 3},
+        'prune_threshold': 0.3,
+    }
+    model = _model(slot_head=head).eval()
+    num_active = []
+    for sample in model.predict(IMAGES):
+        slots = sample.pred_slots
+        assert len(slots) == 3
+        torch.testing.assert_close(slots.weight.sum(), torch.tensor(1.0))
+        torch.testing.assert_close(slots.active, slots.weight > 0.3)
+        assert (sample.pred_masks.data.flatten(1).any(1) == slots.active).all()
+        num_active.append(int(slots.active.sum()))
+    assert 0 < sum(num_active) < 6
+
+
 def test_encode_and_decode_compose() -> None:
     model = _model().eval()
     output = model.encode(IMAGES, num_slots=5, num_iters=2)

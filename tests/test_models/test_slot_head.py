@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotAttention, SlotMixture
 from mmocl.structures import Features, SlotInputs
 
+MIXTURES = [ProbabilisticSlotAttention, SlotMixture]
 HEADS = [SlotAttention, ProbabilisticSlotAttention, SlotMixture]
 FEATURES = Features(torch.randn(2, 36, 12, generator=torch.Generator().manual_seed(1)), (6, 6))
 
@@ -76,3 +79,94 @@ def test_bad_arguments_say_what_is_expected() -> None:
         _head(SlotAttention, 'none')
     with pytest.raises(ValueError, match='has 4 slots of its own, so it cannot give 5'):
         _head(SlotAttention, 'unrolled', 'LearnedSlots')(FEATURES, num_slots=5)
+
+
+INITIALIZERS = [
+    {'type': 'GaussianSlots'},
+    {'type': 'GaussianSlots', 'shared': False},
+    {'type': 'LearnedSlots'},
+    {'type': 'BufferSlots'},
+    {'type': 'TransformerSlots'},
+]
+
+
+def _build(cls, initializer, **options):
+    torch.manual_seed(0)
+    return cls({'num_slots': 4, **initializer}, 12, 16, embed_channels=24, **options)
+
+
+@pytest.mark.parametrize('cls', HEADS)
+@pytest.mark.parametrize('initializer', INITIALIZERS, ids=str)
+@pytest.mark.parametrize('gradient', ['unrolled', 'implicit', 'bilevel'])
+@pytest.mark.parametrize('extra_step', [False, True])
+def test_what_learns(cls, initializer, gradient, extra_step) -> None:
+    head = _build(cls, initializer, gradient=gradient, extra_step=extra_step)
+    head(FEATURES).slots.square().sum().backward()
+    for name, parameter in head.named_parameters():
+        learns = not (gradient == 'implicit' and name.startswith('initializer.'))
+        assert parameter.requires_grad == learns, name
+        assert (parameter.grad is not None) == learns, name
+        assert not learns or parameter.grad.abs().sum() > 0, name
+
+
+def _iterate_with_a_graph(self, init, inputs, num_updates):
+    """The loop of the papers: every iteration has a graph, which is then cut."""
+    state = init
+    for _ in range(num_updates - 1):
+        state, _ = self.step(state, inputs)
+    state = state.combine(torch.Tensor.detach)
+    if self.gradient == 'bilevel':
+        state = state.combine(lambda value, start: value + start - start.detach(), init)
+    return self.step(state, inputs)
+
+
+@pytest.mark.parametrize('cls', HEADS)
+@pytest.mark.parametrize('initializer', INITIALIZERS, ids=str)
+@pytest.mark.parametrize('gradient', ['implicit', 'bilevel'])
+@pytest.mark.parametrize('extra_step', [False, True])
+def test_iterations_without_a_graph_have_the_same_gradients(
+    cls, initializer, gradient, extra_step, monkeypatch
+) -> None:
+    grads = []
+    for iterate in (cls._iterate, _iterate_with_a_graph):
+        monkeypatch.setattr(cls, '_iterate', iterate)
+        head = _build(cls, initializer, gradient=gradient, extra_step=extra_step)
+        tokens = FEATURES.tokens.clone().requires_grad_()
+        torch.manual_seed(1)
+        head(replace(FEATURES, tokens=tokens)).slots.square().sum().backward()
+        grads.append([tokens.grad, *(p.grad for p in head.parameters() if p.requires_grad)])
+    for got, want in zip(*grads, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize('cls', HEADS)
+def test_bad_input_is_refused(cls) -> None:
+    head = _build(cls, {'type': 'GaussianSlots'})
+
+    def refuses(message, features=FEATURES, **arguments) -> None:
+        with pytest.raises(ValueError, match=message):
+            head(features, **arguments)
+
+    for count in (0, -2):
+        refuses(f'at least one slot, got num_slots={count}', num_slots=count)
+        with pytest.raises(ValueError, match=f'at least one slot, got num_slots={count}'):
+            _build(cls, {'type': 'GaussianSlots', 'num_slots': count})
+    refuses('num_iters must not be negative, got -1', num_iters=-1)
+    with pytest.raises(ValueError, match='num_iters must not be negative, got -3'):
+        _build(cls, {'type': 'GaussianSlots'}, num_iters=-3)
+    refuses('tokens of 12 channels, got 13', Features(torch.randn(2, 36, 13), (6, 6)))
+    for value in (float('nan'), float('inf'), -float('inf')):
+        tokens = FEATURES.tokens.clone()
+        tokens[1, 5, 3] = value
+        refuses(r'NaN or infinite values \(1 of 864\); expected finite', Features(tokens, (6, 6)))
+    mask = torch.ones(2, 36, dtype=torch.bool)
+    mask[1] = False
+    refuses('mask leaves an image no tokens', replace(FEATURES, mask=mask))
+    refuses('slot_mask leaves an image without slots', slot_mask=mask[:, :4])
+
+
+@pytest.mark.parametrize('cls', MIXTURES)
+@pytest.mark.parametrize('threshold', [-0.1, 1.0, 1.5])
+def test_pruning_thresholds_out_of_range_are_refused(cls, threshold) -> None:
+    with pytest.raises(ValueError, match=rf'must be in \[0, 1\), got {threshold}'):
+        _build(cls, {'type': 'GaussianSlots'}, prune_threshold=threshold)

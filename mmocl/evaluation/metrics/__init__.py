@@ -1,3 +1,4 @@
 from mmocl.evaluation.metrics.object_discovery import ObjectDiscoveryMetric
+from mmocl.evaluation.metrics.slot_count import SlotCountMetric
 
-__all__ = ['ObjectDiscoveryMetric']
+__all__ = ['ObjectDiscoveryMetric', 'SlotCountMetric']

@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 
 import torch
@@ -6,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmocl.models.layers import gather_slots, scatter_slots
 from mmocl.registry import MODELS
 from mmocl.structures import Decoded, Target
 
@@ -53,12 +55,16 @@ class MLPDecoder(BaseModule):
         self,
         slots: Float[Tensor, 'B K D'],
         target: Target | None = None,
-        active: Bool[Tensor, 'B K'] | None = None,
+        active: Bool[Tensor, '...'] | None = None,
     ) -> Decoded:
         """Decode to features (B, N, C) and masks (B, K, h, w).
 
+        With ``active`` (B, K) only its slots run through the layers; masks of the others are 0. The
+        number of active slots is then read back from the device.
+
         Raises:
-            ValueError: If the target has another number of patches.
+            ValueError: If the target has another number of patches, ``active`` another shape than
+                the slots, or an image no active slot.
         """
         num_patches = self.position.shape[1]
         if target is not None and target.values.shape[1] != num_patches:
@@ -68,12 +74,14 @@ class MLPDecoder(BaseModule):
             )
         first, *others = self.hidden
         assert isinstance(first, nn.Linear)
-        hidden = functional.linear(slots, first.weight)[:, :, None] + first(self.position)[:, None]
+        shape = (slots.shape[0], slots.shape[1])
+        flat, places = gather_slots(slots, active)
+        hidden = functional.linear(flat, first.weight)[:, None] + first(self.position)
         hidden = functional.relu_(hidden)
         for layer in others:
             hidden = functional.relu_(layer(hidden))
         alpha = functional.linear(hidden, self.project.weight[-1:], self.project.bias[-1:])
-        masks = alpha.squeeze(-1).softmax(dim=1)
-        mixed = torch.einsum('bkn,bknc->bnc', masks, hidden)
+        masks = scatter_slots(alpha.squeeze(-1), places, shape, fill=-math.inf).softmax(dim=1)
+        mixed = torch.einsum('bkn,bknc->bnc', masks, scatter_slots(hidden, places, shape))
         recon = functional.linear(mixed, self.project.weight[:-1], self.project.bias[:-1])
         return Decoded(recon, masks.unflatten(2, self.grid))

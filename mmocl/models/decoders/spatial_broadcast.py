@@ -1,10 +1,11 @@
+import math
 from collections.abc import Sequence
 
 from jaxtyping import Bool, Float
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmocl.models.layers import SoftPositionEmbedding
+from mmocl.models.layers import SoftPositionEmbedding, gather_slots, scatter_slots
 from mmocl.registry import MODELS
 from mmocl.structures import Decoded, Target
 
@@ -59,21 +60,28 @@ class SpatialBroadcastDecoder(BaseModule):
         self,
         slots: Float[Tensor, 'B K D'],
         target: Target | None = None,
-        active: Bool[Tensor, 'B K'] | None = None,
+        active: Bool[Tensor, '...'] | None = None,
     ) -> Decoded:
         """Decode to images (B, C, H, W), masks (B, K, H, W) and an image a slot (B, K, C, H, W).
 
+        With ``active`` (B, K) only its slots are painted; masks and images of the others are 0. The
+        number of active slots is then read back from the device.
+
         Raises:
-            ValueError: If the target has another size than the canvas grows to.
+            ValueError: If the target has another size than the canvas grows to, ``active`` another
+                shape than the slots, or an image no active slot.
         """
-        canvas = slots.flatten(0, 1)[:, :, None, None].expand(-1, -1, *self.broadcast_size)
-        painted = self.layers(self.position(canvas)).unflatten(0, slots.shape[:2])
+        shape = (slots.shape[0], slots.shape[1])
+        flat, places = gather_slots(slots, active)
+        canvas = flat[:, :, None, None].expand(-1, -1, *self.broadcast_size)
+        painted = self.layers(self.position(canvas))
         if target is not None and target.values.shape[-2:] != painted.shape[-2:]:
             raise ValueError(
                 f'SpatialBroadcastDecoder paints {tuple(painted.shape[-2:])} images, but the '
                 f'target is {tuple(target.values.shape[-2:])}; change broadcast_size or strides.'
             )
-        slot_recons = painted[:, :, : self.out_channels]
-        masks = painted[:, :, self.out_channels].softmax(dim=1)
+        slot_recons = scatter_slots(painted[:, : self.out_channels], places, shape)
+        alpha = scatter_slots(painted[:, self.out_channels], places, shape, fill=-math.inf)
+        masks = alpha.softmax(dim=1)
         recon = (slot_recons * masks[:, :, None]).sum(dim=1)
         return Decoded(recon, masks, slot_recons)

@@ -1,4 +1,17 @@
+"""Diagonal Gaussians over tokens: densities, variances, and a floor for the latter.
+
+Quadratic forms are expanded into matrix products, so that no (B, K, N, D) tensor is made. The
+expansion cancels where variances are small compared with the spread of the points, and log
+densities of many dimensions reach sizes where float32 counts in steps of 0.01 and more: in float32
+neither this form nor the direct one gives responsibilities to 1e-3 where D is 64 or more and
+variances are 1e-3 of the spread (``benchmarks/README.md``). So the sums are in float64, which TF32
+and autocast do not touch either. Derivatives are written out: autograd would keep float64 copies of
+all points for every step. They need fewer digits and so keep the type of the points, but for a GPU,
+where that might mean TF32.
+"""
+
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,24 +22,15 @@ def diagonal_log_density(
     points: Float[Tensor, 'B N D'],
     mean: Float[Tensor, 'B K D'],
     log_var: Float[Tensor, 'B K D'],
+    wide: bool = False,
 ) -> Float[Tensor, 'B K N']:
     """Log-density of every point under every diagonal Gaussian, up to no constant.
 
-    The quadratic form is expanded into three matrix products, so that no (B, K, N, D) tensor is
-    made. The expansion cancels where points lie far from the origin compared with the variance,
-    hence points and means are first moved by the mean point.
+    The sums are in float64, the result in the type of the points, or with ``wide`` in that of the
+    sums: responsibilities come from differences of densities that may be large.
     """
-    shift = points.mean(dim=1, keepdim=True)
-    points, mean = points - shift, mean - shift
-    precision = (-log_var).exp()
-    scaled = mean * precision
-    mahalanobis = (
-        precision @ points.square().transpose(1, 2)
-        - 2 * scaled @ points.transpose(1, 2)
-        + (scaled * mean).sum(dim=2, keepdim=True)
-    )
-    constant = log_var.sum(dim=2, keepdim=True) + mean.shape[2] * math.log(2 * math.pi)
-    return -0.5 * (mahalanobis + constant)
+    density = _LogDensity.apply(points, mean, log_var)
+    return density if wide else density.to(points.dtype)
 
 
 def weighted_variance(
@@ -36,13 +40,86 @@ def weighted_variance(
 ) -> Float[Tensor, 'B K D']:
     """Mean squared distance from ``center``, coordinate by coordinate, over weighted points.
 
-    ``weights`` sum to one over the points. Two matrix products on shifted points, as above.
+    ``weights`` sum to one over the points. In the type of the points, with a relative error of at
+    most 1e-6 (float32) where the result is above 1e-8 times the points' squared spread.
     """
+    return _WeightedSquares.apply(points, weights, center).to(points.dtype).clamp_min(0)
+
+
+class _LogDensity(torch.autograd.Function):
+    """``-(sum_d (x - m)^2 / v + log v + log 2 pi) / 2`` for all pairs of points and Gaussians."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+        ctx.save_for_backward(points, mean, log_var)
+        points, mean = _shifted(points, mean, _wide(points))
+        log_var = log_var.to(points.dtype)
+        precision = (-log_var).exp()
+        scaled = precision * mean
+        constant = (scaled * mean + log_var + math.log(2 * math.pi)).sum(dim=2, keepdim=True)
+        density = torch.baddbmm(constant, scaled, points.transpose(1, 2), beta=-0.5)
+        return density.baddbmm_(precision, points.square_().transpose(1, 2), alpha=-0.5)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        points_in, mean_in, log_var_in = ctx.saved_tensors
+        points, mean = _shifted(points_in, mean_in, _backward_type(points_in))
+        grad = grad.to(points.dtype)
+        precision = (-log_var_in.to(points.dtype)).exp()
+        total, first = grad.sum(dim=2, keepdim=True), grad @ points
+        second = grad @ points.square() - 2 * mean * first + mean.square() * total
+        grad_points = None
+        if ctx.needs_input_grad[0]:
+            grad_points = points * (grad.transpose(1, 2) @ precision)
+            grad_points = grad_points.baddbmm_(grad.transpose(1, 2), precision * mean, beta=-1)
+            grad_points = grad_points.to(points_in.dtype)
+        grad_mean = precision * (first - total * mean)
+        grad_log_var = 0.5 * (precision * second - total)
+        return grad_points, grad_mean.to(mean_in.dtype), grad_log_var.to(log_var_in.dtype)
+
+
+class _WeightedSquares(torch.autograd.Function):
+    """``sum_n w (x - c)^2`` for all rows of weights, coordinate by coordinate."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, weights: Tensor, center: Tensor) -> Tensor:
+        ctx.save_for_backward(points, weights, center)
+        points, center = _shifted(points, center, _wide(points))
+        weights = weights.to(points.dtype)
+        first, total = weights @ points, weights.sum(dim=2, keepdim=True)
+        return weights @ points.square_() - 2 * center * first + center.square() * total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        points_in, weights_in, center_in = ctx.saved_tensors
+        points, center = _shifted(points_in, center_in, _backward_type(points_in))
+        weights, grad = weights_in.to(points.dtype), grad.to(points.dtype)
+        scaled = grad * center
+        constant = (scaled * center).sum(dim=2, keepdim=True)
+        grad_weights = torch.baddbmm(constant, scaled, points.transpose(1, 2), alpha=-2)
+        grad_weights = grad_weights.baddbmm_(grad, points.square().transpose(1, 2))
+        grad_points = None
+        if ctx.needs_input_grad[0]:
+            grad_points = points * (weights.transpose(1, 2) @ grad)
+            grad_points = grad_points.baddbmm_(weights.transpose(1, 2), scaled, beta=2, alpha=-2)
+            grad_points = grad_points.to(points_in.dtype)
+        grad_center = 2 * (scaled * weights.sum(dim=2, keepdim=True) - grad * (weights @ points))
+        return grad_points, grad_weights.to(weights_in.dtype), grad_center.to(center_in.dtype)
+
+
+def _shifted(points: Tensor, centers: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Copy both to a type and move them by the mean point, as both functions ignore an offset."""
     shift = points.mean(dim=1, keepdim=True)
-    points, center = points - shift, center - shift
-    second = weights @ points.square()
-    first = weights @ points
-    return (second - 2 * center * first + center.square()).clamp_min(0)
+    return points.to(dtype, copy=True).sub_(shift), centers.to(dtype) - shift
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    """Return float64, or float32 where the device has none."""
+    return torch.float32 if tensor.device.type == 'mps' else torch.float64
+
+
+def _backward_type(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.is_cuda else tensor.dtype
 
 
 def token_variance(
@@ -59,6 +136,11 @@ def token_variance(
 def variance_floor(
     points: Float[Tensor, 'B N D'], mask: Bool[Tensor, 'B N'] | None, min_var: float
 ) -> Float[Tensor, 'B 1 1']:
-    """``min_var`` times the mean variance of an image's points, or the smallest positive number."""
+    """``min_var`` times the mean variance of an image's points, or the rounding error of a point.
+
+    The latter matters where all points are equal: smaller variances have infinite gradients.
+    """
+    info = torch.finfo(points.dtype)
     spread = token_variance(points, mask).mean(dim=2, keepdim=True)
-    return min_var * spread + torch.finfo(points.dtype).tiny
+    size = torch.linalg.vector_norm(points.detach(), torch.inf, dim=(1, 2), keepdim=True)
+    return min_var * spread + (info.eps * size).square() + info.tiny

@@ -139,7 +139,9 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         features = self._checked(features)
         features = replace(features, tokens=self.embed(features.tokens))
         extra = {} if noise is None else {'noise': noise}
-        init = self.complete(self.initializer(features, num_slots, **extra))
+        learns = torch.is_grad_enabled() and self.gradient != 'implicit'
+        with torch.set_grad_enabled(learns):
+            init = self.complete(self.initializer(features, num_slots, **extra))
         num_slots, num_tokens = init.mean.shape[1], features.tokens.shape[1]
         if num_slots > num_tokens:
             raise ValueError(

@@ -6,11 +6,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mmocl.models.layers import at_least_float32
 from mmocl.structures import SlotState
 
 
 def as_mixture(state: SlotState, log_var: float) -> SlotState:
-    """Add variances and equal weights to a state that has none."""
+    """Add variances and equal weights to a state that has none, in float32 at least."""
+    state = state.combine(at_least_float32)
     mean = state.mean
     return SlotState(
         mean,
@@ -26,12 +28,13 @@ def compete(
 ) -> Float[Tensor, 'B K N']:
     """Log-softmax over the slots; masked slots get a log that is finite and exponentiates to 0.
 
-    Minus infinity would turn the masked slot's own normalisation over tokens into NaN.
+    Minus infinity would turn the masked slot's own normalisation over tokens into NaN. The result
+    may be float64 and fits into float32.
     """
+    lowest = torch.finfo(torch.float32).min / 2
     if slot_mask is not None:
-        lowest = torch.finfo(logits.dtype).min / 2
         logits = logits.masked_fill(~slot_mask[:, :, None], lowest)
-    return logits.log_softmax(dim=1)
+    return logits.log_softmax(dim=1).clamp_min(lowest)
 
 
 def share(

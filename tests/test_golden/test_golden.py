@@ -1,0 +1,101 @@
+"""Slot heads against numbers of other implementations, forward and backward."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from case import Case
+from core import CORE
+from released import RELEASED
+
+CHECKS = CORE | RELEASED
+
+# Decoders, encoders, losses, metrics: no slot head takes part. A folder need not have them all.
+NOT_COVERED = (
+    'boqsa_transformer_full',
+    'decoder_patch_autoregressive',
+    'decoder_patch_mlp',
+    'decoder_patch_mlp_projected',
+    'decoder_spatial_broadcast',
+    'decoder_spot_transformer',
+    'encoder_cnn',
+    'loss_cosine',
+    'loss_covariance_head',
+    'loss_covariance_identity',
+    'metrics_clevr_property_ap',
+    'metrics_detection',
+    'metrics_foreground_iou_dice',
+    'metrics_identifiability',
+    'metrics_instances_overlap_void',
+    'metrics_label_maps',
+    'slate_full',
+    'soft_position_embedding',
+    'transformer_decoder_slate',
+)
+
+FOLDER = Path(os.environ['MMOCL_GOLDEN_DIR'])
+ENTRIES = {e['name']: e for e in json.loads((FOLDER / 'index.json').read_text())['cases']}
+
+
+def check(folder: Path, entry: dict[str, Any], dtype: torch.dtype) -> None:
+    """Fail unless the case is reproduced, all of it."""
+    name = entry['name']
+    assert name in CHECKS, f'{name} has no check: write one, or list it in NOT_COVERED'
+    case = Case(folder, entry, dtype)
+    CHECKS[name](case)
+    case.assert_complete()
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32], ids=['float64', 'float32'])
+@pytest.mark.parametrize('name', [name for name in ENTRIES if name not in NOT_COVERED])
+def test_case(name, dtype, record_property) -> None:
+    record_property('golden_case', name)
+    check(FOLDER, ENTRIES[name], dtype)
+
+
+def test_every_case_is_in_one_list(record_property) -> None:
+    for name in sorted(ENTRIES.keys() & set(NOT_COVERED)):
+        record_property('golden_not_covered', name)
+    lists = [*CORE, *RELEASED, *NOT_COVERED]
+    assert sorted(lists) == sorted(set(lists))
+    assert ENTRIES.keys() <= set(lists)
+    assert ENTRIES.keys() & set(CHECKS), f'{FOLDER} has no case for this test'
+
+
+def _first(folder: Path, prefix: str = 'out.') -> dict[str, Any]:
+    """Copy a case that is covered and has such arrays."""
+    covered = [entry for name, entry in ENTRIES.items() if name in CHECKS]
+    entry = next(e for e in covered if any(key.startswith(prefix) for key in e['arrays']))
+    shutil.copy(FOLDER / entry['file'], folder)
+    return entry
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32], ids=['float64', 'float32'])
+@pytest.mark.parametrize('prefix', ['out.', 'grad.'])
+def test_one_wrong_value_fails(tmp_path, prefix, dtype) -> None:
+    entry = _first(tmp_path, prefix)
+    arrays = dict(np.load(tmp_path / entry['file']))
+    key = [key for key in arrays if key.startswith(prefix)][-1]
+    arrays[key].flat[-1] += 1e-3 * max(1, np.abs(arrays[key]).max())
+    np.savez(tmp_path / entry['file'], **arrays)
+    with pytest.raises(AssertionError, match=rf'{key}: off by'):
+        check(tmp_path, entry, dtype)
+
+
+def test_an_array_that_no_check_looks_at_fails(tmp_path) -> None:
+    entry = _first(tmp_path)
+    arrays = dict(np.load(tmp_path / entry['file']))
+    np.savez(tmp_path / entry['file'], **arrays, **{'out.another': np.zeros(1)})
+    with pytest.raises(AssertionError, match=r"not compared: \['out.another'\]"):
+        check(tmp_path, entry, torch.float64)
+
+
+def test_unknown_case_fails(tmp_path) -> None:
+    entry = _first(tmp_path) | {'name': 'slot_attention_of_next_year'}
+    with pytest.raises(AssertionError, match='slot_attention_of_next_year has no check'):
+        check(tmp_path, entry, torch.float64)
