@@ -12,8 +12,8 @@ test: $(VENV)/.tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
 
 lint: $(VENV)/.tests
-	$(BIN)/ruff check mmocl tools tests configs projects setup.py
-	$(BIN)/ruff format --check mmocl tools tests configs projects setup.py
+	$(BIN)/ruff check mmocl tools tests configs projects benchmarks setup.py
+	$(BIN)/ruff format --check mmocl tools tests configs projects benchmarks setup.py
 	$(BIN)/mypy
 
 $(VENV)/bin/python:
