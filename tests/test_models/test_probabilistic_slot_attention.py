@@ -3,7 +3,6 @@ import math
 import pytest
 import torch
 
-from mmocl.models.layers import diagonal_log_density, weighted_variance
 from mmocl.models.slot_heads import ProbabilisticSlotAttention
 from mmocl.structures import Features, SlotInputs, SlotState
 
@@ -13,21 +12,6 @@ def _direct_density(points, mean, log_var):
     points, mean, log_var = points.double(), mean.double(), log_var.double()
     distance = (points[:, None] - mean[:, :, None]).square() / log_var.exp()[:, :, None]
     return -0.5 * (distance + log_var[:, :, None] + math.log(2 * math.pi)).sum(-1)
-
-
-@pytest.mark.parametrize('offset', [0.0, 300.0])
-def test_density_agrees_with_the_direct_form_also_far_from_the_origin(offset) -> None:
-    points = torch.randn(2, 50, 16) + offset
-    mean = torch.randn(2, 5, 16) + offset
-    log_var = torch.randn(2, 5, 16)
-    got = diagonal_log_density(points, mean, log_var)
-    want = _direct_density(points, mean, log_var)
-    torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-2)
-    weights = torch.rand(2, 5, 50).softmax(-1)
-    direct = (weights[..., None] * (points[:, None] - mean[:, :, None]).square()).sum(2)
-    torch.testing.assert_close(
-        weighted_variance(points, weights, mean), direct, rtol=1e-3, atol=1e-3
-    )
 
 
 def _textbook(dim: int) -> ProbabilisticSlotAttention:
@@ -144,3 +128,49 @@ def test_raw_tokens_must_have_the_slot_width() -> None:
         ProbabilisticSlotAttention(
             {'type': 'GaussianSlots', 'num_slots': 4}, 16, 8, projections='q'
         )
+
+
+def test_map_variance_is_pulled_to_the_prior() -> None:
+    """The formula of the docstring, on the responsibilities of the same step."""
+    options = {'projections': 'none', 'normalize': False, 'min_var': 0.0, 'num_iters': 1}
+    initializer = {'type': 'LearnedSlots', 'num_slots': 3}
+    head = ProbabilisticSlotAttention(initializer, 8, variance='map', **options).double()
+    tokens = torch.randn(2, 30, 8, dtype=torch.float64)
+    output = head(Features(tokens, (5, 6)))
+    count = output.attn.sum(2, keepdim=True)
+    mean = output.attn @ tokens / count
+    squares = (tokens[:, None] - mean[:, :, None]).square()
+    scatter = torch.einsum('bkn,bknd->bkd', output.attn, squares)
+    prior = tokens.var(1, correction=0, keepdim=True) / 3 ** (1 / 8)
+    want = (prior + scatter) / (count + 2 * 8 + 4)
+    torch.testing.assert_close(output.state.log_var.exp(), want)
+
+
+def test_sampled_slots_follow_their_gaussians_in_training_only() -> None:
+    head = ProbabilisticSlotAttention(
+        {'type': 'LearnedSlots', 'num_slots': 2}, 4, variance_space='value', slot_output='sample'
+    )
+    tokens = torch.randn(1, 16, 4).expand(4096, -1, -1)
+    output = head(Features(tokens, (4, 4)))
+    torch.testing.assert_close(output.slots.mean(0), output.state.mean[0], atol=0.1, rtol=0)
+    std = (0.5 * output.state.log_var[0]).exp()
+    torch.testing.assert_close(output.slots.std(0), std, atol=0.02, rtol=0.1)
+    output.slots.square().sum().backward()
+    assert head.to_value.weight.grad.abs().sum() > 0
+    output = head.eval()(Features(tokens, (4, 4)))
+    torch.testing.assert_close(output.slots, output.state.mean)
+
+
+@pytest.mark.parametrize('options', [{'variance_space': 'key'}, {'update': 'gru_mlp'}])
+def test_slots_cannot_be_sampled_from_variances_of_another_space(options) -> None:
+    options = {'variance_space': 'value', **options}
+    with pytest.raises(ValueError, match='in the space of the slots'):
+        ProbabilisticSlotAttention(
+            {'type': 'LearnedSlots', 'num_slots': 2}, 4, slot_output='sample', **options
+        )
+
+
+@pytest.mark.parametrize('option', ['projections', 'update', 'variance', 'variance_space'])
+def test_unknown_options_are_named(option) -> None:
+    with pytest.raises(ValueError, match=f"{option} must be one of .*, got 'other'"):
+        ProbabilisticSlotAttention({'type': 'LearnedSlots', 'num_slots': 2}, 4, **{option: 'other'})

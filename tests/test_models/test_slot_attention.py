@@ -1,27 +1,45 @@
+import pytest
 import torch
 
-from mmocl.models.initializers import SlotInitializer
 from mmocl.models.slot_heads import SlotAttention
-from mmocl.structures import Features, SlotState
+from mmocl.models.slot_heads.slot_update import SlotUpdate
+from mmocl.structures import Features
+
+FEATURES = Features(torch.randn(8, 36, 12, generator=torch.Generator().manual_seed(1)), (6, 6))
 
 
-class GivenSlots(SlotInitializer):
-    """An initializer that returns what it was given."""
-
-    def __init__(self, slots: torch.Tensor) -> None:
-        super().__init__(slots.shape[1], slots.shape[2])
-        self.slots = slots
-
-    def forward(self, features: Features, num_slots: int | None = None, noise=None) -> SlotState:
-        return SlotState(self.slots)
+def _head(**options) -> SlotAttention:
+    torch.manual_seed(0)
+    return SlotAttention({'type': 'LearnedSlots', 'num_slots': 4}, 12, 16, **options)
 
 
-def test_attention_sums_to_one_over_slots_and_follows_their_order() -> None:
-    slots = torch.randn(2, 4, 16)
-    head = SlotAttention(GivenSlots(slots), 20, 16)
-    features = Features(torch.randn(2, 36, 20), (6, 6))
-    output = head(features)
-    torch.testing.assert_close(output.attn.sum(1), torch.ones(2, 36))
-    order = torch.tensor([2, 0, 3, 1])
-    head.initializer = GivenSlots(slots[:, order])
-    torch.testing.assert_close(head(features).slots, output.slots[:, order], rtol=1e-4, atol=1e-5)
+def test_drop_path_skips_the_mlp_for_whole_images_in_training_only() -> None:
+    update = SlotUpdate(16, 32, drop_path=0.5)
+    inputs, slots = torch.randn(64, 4, 16), torch.randn(64, 4, 16)
+    recurrent = update.gru(inputs.flatten(0, 1), slots.flatten(0, 1)).view_as(slots)
+    residual = update.mlp(update.norm(recurrent))
+    got = update(inputs, slots) - recurrent
+    skipped = (got == 0).flatten(1).all(1)
+    assert 10 < skipped.sum() < 54
+    # The others are scaled, so that the mean stays.
+    torch.testing.assert_close(got[~skipped], 2 * residual[~skipped], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(update.eval()(inputs, slots), recurrent + residual)
+
+
+def test_slots_that_win_little_hardly_move_with_eps_on_the_sum() -> None:
+    """With an eps far above the number of tokens the update is nearly zero values."""
+    head = _head(num_iters=1, eps=1e6, eps_mode='sum')
+    queries = head.initializer.queries.expand(8, -1, -1)
+    want = head.update(torch.zeros_like(queries), queries)
+    torch.testing.assert_close(head(FEATURES).slots, want, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('num_heads', [0, 3])
+def test_heads_divide_the_width(num_heads) -> None:
+    with pytest.raises(ValueError, match=f'num_heads must divide slot_dim 16, got {num_heads}'):
+        _head(num_heads=num_heads)
+
+
+def test_unknown_place_of_eps() -> None:
+    with pytest.raises(ValueError, match="eps_mode must be 'attn' or 'sum', got 'both'"):
+        _head(eps_mode='both')
