@@ -7,18 +7,15 @@ import argparse
 import json
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from peak_memory import track
 from torch import Tensor
 
 from mmocl.models.layers import diagonal_log_density, weighted_variance
-
-sys.path.append(str(Path(__file__).parents[1] / 'tests'))
-from peak_memory import track
 
 SIZES = [(8, 7, 196, 256), (8, 7, 1024, 64), (4, 11, 4096, 64)]
 

@@ -15,7 +15,16 @@ from torch import Tensor
 from mmocl.models.layers import diagonal_log_density
 
 NUM_SLOTS, NUM_TOKENS = 7, 100
-CASES = [(2, 1e-3), (16, 1e-3), (64, 1e-1), (64, 1e-3), (256, 1.0), (256, 1e-1), (256, 1e-3)]
+CASES = [
+    (2, 1e-3),
+    (16, 1e-3),
+    (64, 1e-1),
+    (64, 1e-3),
+    (256, 1.0),
+    (256, 1e-1),
+    (256, 1e-3),
+    (256, 1e-6),
+]
 
 
 def products(points: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:

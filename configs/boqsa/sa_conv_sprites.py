@@ -5,4 +5,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 # A cell of the ablation grid (README.md): shared Gaussian, unrolled gradient.
-model = dict(slot_head=dict(gradient='unrolled', extra_step=True))
+model = dict(slot_head=dict(extra_step=True))

@@ -4,8 +4,9 @@ _base_ = [
     '../_base_/schedules/adam_sprites.py',
     '../_base_/default_runtime.py',
 ]
-# Algorithm 1 of the paper, but for a floor under the variances and the bi-level gradient
-# (README.md says what happens without).
+# The EM steps of algorithm 1 of the paper, but for the floor `min_var` under the variances. Unlike
+# there: the tokens pass a layer norm and an MLP, the first means come from a learned Gaussian, the
+# gradient is bi-level, and the decoder gets the means. See README.md.
 model = dict(
     slot_head=dict(
         projections='qkv',

@@ -69,7 +69,7 @@ class AggregatePosterior:
         if state.log_var is None or state.log_weight is None:
             raise ValueError(
                 'An aggregate posterior needs log_var and log_weight of the slots; '
-                'ProbabilisticSlotAttention and SlotMixture give them, SlotAttention does not.'
+                'ProbabilisticSlotAttention gives them, SlotAttention does not.'
             )
         mean, log_var, log_weight = map(_stored, (state.mean, state.log_var, state.log_weight))
         width = mean.shape[2]

@@ -60,6 +60,7 @@ def smcc(
     The score is not symmetric. A run a that lost a dimension is predicted well by any other one
     and predicts none, so call it both ways.
 
+    Deviation from the equation: slots are pooled and the mean is over D coordinates; it has K D.
     Deviations from the released code: that matches raw vectors of two unaligned spaces, maps by
     kernel ridge regression, correlates the prediction with its own input, takes absolute values
     and searches the best pairs of coordinates on the images that it scores; exactly related runs

@@ -2,6 +2,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mmocl.models.initializers import SlotInitializer
 from mmocl.models.layers import at_least_float32, diagonal_log_density, weighted_variance
 from mmocl.models.slot_heads import SlotHead
 from mmocl.models.slot_heads.mixture import as_mixture
@@ -58,7 +59,7 @@ class ReleasedPSA(SlotHead):
 
     def __init__(
         self,
-        initializer: dict | nn.Module,
+        initializer: dict | SlotInitializer,
         in_channels: int,
         slot_dim: int | None = None,
         num_iters: int = 5,
@@ -68,6 +69,10 @@ class ReleasedPSA(SlotHead):
         variance: str = 'map',
         init_cfg: dict | None = None,
     ) -> None:
+        if slot_dim not in (None, in_channels):
+            raise ValueError(
+                f'slot_dim must be the width of the tokens {in_channels}, got {slot_dim}.'
+            )
         super().__init__(initializer, in_channels, slot_dim, num_iters, gradient, init_cfg=init_cfg)
         for name, value, known in (
             ('variant', variant, ('fixed', 'dynamic')),
@@ -76,8 +81,6 @@ class ReleasedPSA(SlotHead):
             if value not in known:
                 raise ValueError(f'{name} must be one of {known}, got {value!r}.')
         dim = self.slot_dim
-        if dim != in_channels:
-            raise ValueError(f'slot_dim must be the width of the tokens {in_channels}, got {dim}.')
         self.variance = variance
         self.has_slot_posterior = variant == 'fixed'
         if num_tokens is not None:

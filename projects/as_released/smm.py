@@ -2,6 +2,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mmocl.models.initializers import SlotInitializer
 from mmocl.models.layers import at_least_float32, weighted_variance
 from mmocl.models.slot_heads import SlotMixture
 from mmocl.registry import MODELS
@@ -52,7 +53,7 @@ class ReleasedSMM(SlotMixture):
 
     def __init__(
         self,
-        initializer: dict | nn.Module,
+        initializer: dict | SlotInitializer,
         in_channels: int,
         slot_dim: int | None = None,
         num_iters: int = 3,

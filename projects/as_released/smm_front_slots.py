@@ -1,4 +1,3 @@
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -55,8 +54,7 @@ class ReleasedSMMFrontSlots(SlotInitializer):
         # The steps compute in float32, also under autocast.
         mean = at_least_float32(self.to_mean(tokens[:, :1]))
         log_scale = at_least_float32(self.to_log_scale(tokens[:, 1:2]))
-        if noise is None:
-            shape = (len(tokens), self.count(num_slots), 2 * self.slot_dim)
-            noise = torch.randn(shape, device=mean.device, dtype=mean.dtype)
+        shape = (len(tokens), self.count(num_slots), 2 * self.slot_dim)
+        noise = self.draw(mean, shape, noise)
         mean, log_std = (mean + log_scale.exp() * noise).chunk(2, dim=2)
         return SlotState(mean, 2 * log_std)

@@ -22,6 +22,7 @@ class ReleasedSMMSlots(GaussianSlots):
 
     def __init__(self, num_slots: int, slot_dim: int, init_cfg: dict | None = None) -> None:
         super().__init__(num_slots, 2 * slot_dim, init_cfg=init_cfg)
+        self.slot_dim = slot_dim
 
     def forward(
         self,

@@ -1,6 +1,7 @@
 from torch import Tensor
 
 from mmocl.models.slot_heads import SlotHead
+from mmocl.models.slot_heads.mixture import compete, hide, share
 from mmocl.registry import MODELS
 from mmocl.structures import SlotInputs, SlotState
 
@@ -16,6 +17,6 @@ class SoftKMeans(SlotHead):
     def step(self, state: SlotState, inputs: SlotInputs) -> tuple[SlotState, Tensor]:
         """Share tokens by their distance to the centres, then move the centres."""
         distance = (state.mean[:, :, None] - inputs.keys[:, None]).square().mean(dim=3)
-        attn = (-distance).softmax(dim=1)
-        weights = attn / attn.sum(dim=2, keepdim=True)
-        return SlotState(weights @ inputs.values), attn
+        log_attn = compete(-distance, inputs.slot_mask)
+        weights, _ = share(log_attn, inputs.token_mask)
+        return SlotState(weights @ inputs.values), hide(log_attn.exp(), inputs.token_mask)

@@ -235,7 +235,7 @@ def _changed(field: str, value: float) -> SlotState:
 @pytest.mark.parametrize(
     ('state', 'active', 'match'),
     [
-        (SlotState(torch.zeros(2, 3, 4)), None, 'ProbabilisticSlotAttention and SlotMixture'),
+        (SlotState(torch.zeros(2, 3, 4)), None, 'ProbabilisticSlotAttention gives them'),
         (SlotState(torch.zeros(2, 3, 4), torch.zeros(2, 3, 4)), None, 'log_var and log_weight'),
         (_changed('mean', math.nan), None, 'NaN or infinite'),
         (_changed('log_var', -INF), None, 'NaN or infinite'),

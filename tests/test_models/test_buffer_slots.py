@@ -12,6 +12,7 @@ import torch
 
 from mmocl.models.initializers import BufferSlots
 from mmocl.models.initializers.buffer_slots import find_centres, match
+from mmocl.models.slot_heads import SlotMixture
 from mmocl.registry import MODELS
 from mmocl.structures import Features
 
@@ -215,3 +216,28 @@ def test_two_processes_move_their_buffers_as_one(tmp_path) -> None:
         alone = _buffer(start, update=update)
         alone.observe(slots)
         torch.testing.assert_close(ranks[0][update], alone.slots)
+
+
+@pytest.mark.parametrize('update', ['mean', 'kmeans'])
+def test_slots_that_take_no_part_are_left_out(update) -> None:
+    init = BufferSlots(num_slots=2, slot_dim=3, update=update, momentum=1.0)
+    start = init.slots.clone()
+    slots = torch.randn(4, 2, 3)
+    active = torch.tensor([[True, True], [True, False], [True, False], [True, True]])
+    slots[~active] = 1e6
+    init.observe(slots, active)
+    assert init.slots.abs().max() < 100
+    if update == 'mean':
+        torch.testing.assert_close(init.slots[0, 0], slots[:, 0].mean(0))
+        torch.testing.assert_close(init.slots[0, 1], slots[[0, 3], 1].mean(0))
+        fresh = BufferSlots(num_slots=2, slot_dim=3, momentum=1.0)
+        start = fresh.slots.clone()
+        fresh.observe(slots, torch.tensor([[True, False]] * 4))
+        assert torch.equal(fresh.slots[0, 1], start[0, 1])
+
+
+def test_the_buffer_follows_means_where_slots_are_something_else() -> None:
+    init = BufferSlots(num_slots=2, slot_dim=8, momentum=1.0)
+    head = SlotMixture(init, 8)
+    output = head(Features(torch.randn(4, 16, 8), (4, 4)))
+    torch.testing.assert_close(init.slots[0], output.state.mean.mean(0))

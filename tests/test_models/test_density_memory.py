@@ -1,18 +1,14 @@
 """No step of PSA or SMM makes a (B, K, N, D) tensor, nor takes as much memory."""
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.peak_memory import track
 from mmocl.models.layers import diagonal_log_density, weighted_variance
 from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotMixture
 from mmocl.structures import Features
-
-sys.path.append(str(Path(__file__).parents[1]))
-from peak_memory import track
 
 B, K, N, D = 2, 12, 256, 32
 UNIT = B * N * D * 4  # bytes of the tokens

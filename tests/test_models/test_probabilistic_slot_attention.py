@@ -104,6 +104,10 @@ def test_agrees_with_the_printed_algorithms(projections) -> None:
     output = head(Features(tokens, (5, 6)))
     torch.testing.assert_close(output.slots, mean)
     torch.testing.assert_close(output.attn, attn)
+    leaves = list(head.parameters())
+    got = torch.autograd.grad(output.slots.square().sum(), leaves)
+    want = torch.autograd.grad(mean.square().sum(), leaves)
+    torch.testing.assert_close(got, want)
     torch.testing.assert_close(output.state.log_var.exp(), var)
     torch.testing.assert_close(output.state.log_weight.exp(), weight)
 

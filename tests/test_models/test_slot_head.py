@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mmocl.models.initializers import GaussianSlots
 from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotAttention, SlotMixture
 from mmocl.structures import Features, SlotInputs
 
@@ -29,19 +30,8 @@ def test_gradient_modes_have_equal_forward_values(cls) -> None:
         _head(cls, mode)(FEATURES, noise=noise) for mode in ('unrolled', 'implicit', 'bilevel')
     ]
     for other in outputs[1:]:
-        torch.testing.assert_close(other.slots, outputs[0].slots)
-
-
-@pytest.mark.parametrize('cls', HEADS)
-@pytest.mark.parametrize('initializer', ['GaussianSlots', 'LearnedSlots'])
-@pytest.mark.parametrize('gradient', ['unrolled', 'implicit', 'bilevel'])
-def test_initializer_learns_unless_implicit(cls, initializer, gradient) -> None:
-    head = _head(cls, gradient, initializer)
-    head(FEATURES).slots.square().sum().backward()
-    for name, parameter in head.named_parameters():
-        learns = not (gradient == 'implicit' and name.startswith('initializer'))
-        assert parameter.requires_grad == learns, name
-        assert (parameter.grad is not None) == learns, name
+        assert torch.equal(other.slots, outputs[0].slots)
+        assert torch.equal(other.attn, outputs[0].attn)
 
 
 @pytest.mark.parametrize('cls', HEADS)
@@ -73,7 +63,7 @@ def test_bad_arguments_say_what_is_expected() -> None:
     head = _head(SlotAttention, 'unrolled')
     with pytest.raises(ValueError, match='40 slots cannot share 36 tokens'):
         head(FEATURES, num_slots=40)
-    with pytest.raises(ValueError, match='must not be negative, got -1'):
+    with pytest.raises(ValueError, match='a whole number of at least 0, got -1'):
         head(FEATURES, num_iters=-1)
     with pytest.raises(ValueError, match="'unrolled', 'implicit' or 'bilevel', got 'none'"):
         _head(SlotAttention, 'none')
@@ -151,18 +141,37 @@ def test_bad_input_is_refused(cls) -> None:
         refuses(f'at least one slot, got num_slots={count}', num_slots=count)
         with pytest.raises(ValueError, match=f'at least one slot, got num_slots={count}'):
             _build(cls, {'type': 'GaussianSlots', 'num_slots': count})
-    refuses('num_iters must not be negative, got -1', num_iters=-1)
-    with pytest.raises(ValueError, match='num_iters must not be negative, got -3'):
+    refuses('num_iters must be a whole number of at least 0, got -1', num_iters=-1)
+    with pytest.raises(ValueError, match='num_iters must be a whole number of at least 0, got -3'):
         _build(cls, {'type': 'GaussianSlots'}, num_iters=-3)
     refuses('tokens of 12 channels, got 13', Features(torch.randn(2, 36, 13), (6, 6)))
     for value in (float('nan'), float('inf'), -float('inf')):
         tokens = FEATURES.tokens.clone()
         tokens[1, 5, 3] = value
-        refuses(r'NaN or infinite values \(1 of 864\); expected finite', Features(tokens, (6, 6)))
+        refuses(r'NaN or infinite values.*\(1 of 864 are not', Features(tokens, (6, 6)))
     mask = torch.ones(2, 36, dtype=torch.bool)
     mask[1] = False
-    refuses('mask leaves an image no tokens', replace(FEATURES, mask=mask))
-    refuses('slot_mask leaves an image without slots', slot_mask=mask[:, :4])
+    refuses('features.mask leaves an image with nothing', replace(FEATURES, mask=mask))
+    refuses('slot_mask leaves an image with nothing', slot_mask=mask[:, :4])
+    for shape in ((1, 4), (2, 1), (2, 5), (4,)):
+        refuses('slot_mask must be a bool tensor of shape', slot_mask=torch.ones(shape).bool())
+    for shape in ((3, 4, 16), (2, 3, 16), (2, 4, 1)):
+        refuses(r'noise must have shape \(2, 4, 16\)', noise=torch.zeros(shape))
+    with pytest.raises(ValueError, match='gives slots of 8 channels, but slot_dim is 16'):
+        cls(GaussianSlots(4, 8), 12, 16)
+    other = {'type': 'MLPDecoder', 'out_channels': 3, 'grid': (2, 2)}
+    with pytest.raises(ValueError, match='initializer must be a SlotInitializer, got MLPDecoder'):
+        cls(other, 12, 16)
+
+
+@pytest.mark.parametrize('cls', MIXTURES)
+@pytest.mark.parametrize(
+    ('option', 'value'),
+    [('min_var', -1.0), ('min_var', float('nan')), ('logit_scale', 0.0)],
+)
+def test_numbers_out_of_range_are_refused(cls, option, value) -> None:
+    with pytest.raises(ValueError, match=f'{option} must be .*, got {value}'):
+        _build(cls, {'type': 'GaussianSlots'}, **{option: value})
 
 
 @pytest.mark.parametrize('cls', MIXTURES)
@@ -170,3 +179,22 @@ def test_bad_input_is_refused(cls) -> None:
 def test_pruning_thresholds_out_of_range_are_refused(cls, threshold) -> None:
     with pytest.raises(ValueError, match=rf'must be in \[0, 1\), got {threshold}'):
         _build(cls, {'type': 'GaussianSlots'}, prune_threshold=threshold)
+
+
+@pytest.mark.parametrize('cls', HEADS)
+@pytest.mark.parametrize('gradient', ['unrolled', 'implicit', 'bilevel'])
+def test_backward_runs_under_autocast(cls, gradient) -> None:
+    """Loops of one's own often have the backward pass inside of it; MMEngine's do not."""
+    head = _build(cls, {'type': 'LearnedSlots'}, gradient=gradient)
+    with torch.autocast('cpu', torch.bfloat16):
+        head(FEATURES).slots.square().sum().backward()
+    assert head.to_key.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('cls', HEADS)
+@pytest.mark.parametrize('gradient', ['unrolled', 'implicit', 'bilevel'])
+def test_no_iteration_returns_the_start_with_an_extra_step_too(cls, gradient) -> None:
+    head = _build(cls, {'type': 'LearnedSlots'}, gradient=gradient, extra_step=True)
+    output = head(FEATURES, num_iters=0)
+    assert torch.equal(output.state.mean, output.init.mean)
+    assert not torch.equal(head(FEATURES, num_iters=1).slots, head(FEATURES, num_iters=2).slots)

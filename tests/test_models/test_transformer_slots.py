@@ -17,7 +17,7 @@ def test_slots_are_mean_plus_scaled_noise() -> None:
     mean, log_scale = init.distribution(features)
     assert mean.shape == log_scale.shape == (3, 1, 16)
     noise = torch.randn(3, 5, 16)
-    state = init(features, noise=noise)
+    state = init(features, num_slots=5, noise=noise)
     drawn = mean + log_scale.exp() * noise
     torch.testing.assert_close(state.mean, drawn[:, :, :8])
     # The second half is a log standard deviation, the state holds a log-variance.

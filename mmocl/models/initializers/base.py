@@ -1,6 +1,7 @@
 from abc import ABCMeta, abstractmethod
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from mmengine.model import BaseModule
 from torch import Tensor
 
@@ -27,7 +28,7 @@ class SlotInitializer(BaseModule, metaclass=ABCMeta):
         self,
         features: Features,
         num_slots: int | None = None,
-        noise: Float[Tensor, 'B K E'] | None = None,
+        noise: Float[Tensor, '...'] | None = None,
     ) -> SlotState:
         """Return the initial slots of a batch.
 
@@ -37,8 +38,29 @@ class SlotInitializer(BaseModule, metaclass=ABCMeta):
             noise: Standard normal draws to use in place of fresh ones.
         """
 
-    def observe(self, slots: Float[Tensor, 'B K D']) -> None:
-        """Learn from the final slots of a training batch without a gradient; most do nothing."""
+    def observe(
+        self, mean: Float[Tensor, 'B K D'], active: Bool[Tensor, 'B K'] | None = None
+    ) -> None:
+        """Learn from the final means of a training batch without a gradient; most do nothing.
+
+        Args:
+            mean: Means of the last state, in the space of the means that :meth:`forward` gives.
+            active: True for the slots that took part (None: all).
+        """
+
+    def draw(
+        self, like: Tensor, shape: tuple[int, ...], noise: Float[Tensor, '...'] | None
+    ) -> Float[Tensor, 'B K E']:
+        """Draw standard normal noise of the type of ``like``, or check the given one.
+
+        Raises:
+            ValueError: If the given noise has another shape.
+        """
+        if noise is None:
+            return torch.randn(shape, device=like.device, dtype=like.dtype)
+        if noise.shape != shape:
+            raise ValueError(f'noise must have shape {shape}, got {tuple(noise.shape)}.')
+        return noise
 
     def count(self, num_slots: int | None, fixed: bool = False) -> int:
         """Return the number of slots asked for, the own one by default.
@@ -48,7 +70,7 @@ class SlotInitializer(BaseModule, metaclass=ABCMeta):
         """
         num_slots = self.num_slots if num_slots is None else num_slots
         name = type(self).__name__
-        if num_slots < 1:
+        if num_slots < 1 or num_slots != int(num_slots):
             raise ValueError(f'{name} needs at least one slot, got num_slots={num_slots}.')
         if fixed and num_slots != self.num_slots:
             raise ValueError(

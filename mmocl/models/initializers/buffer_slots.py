@@ -2,7 +2,7 @@ import warnings
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from mmengine import dist
 from scipy.cluster.vq import kmeans2
 from scipy.optimize import linear_sum_assignment
@@ -74,7 +74,7 @@ class BufferSlots(SlotInitializer):
         self,
         features: Features,
         num_slots: int | None = None,
-        noise: Float[Tensor, 'B K D'] | None = None,
+        noise: Float[Tensor, '...'] | None = None,
     ) -> SlotState:
         """Return the buffer for every image of the batch.
 
@@ -88,26 +88,35 @@ class BufferSlots(SlotInitializer):
         return SlotState(self.slots.repeat(len(features.tokens), 1, 1))
 
     @torch.no_grad()
-    def observe(self, slots: Float[Tensor, 'B K D']) -> None:
+    def observe(
+        self, mean: Float[Tensor, 'B K D'], active: Bool[Tensor, 'B K'] | None = None
+    ) -> None:
         """Move the buffer towards the slots of a batch, the same way on every process.
+
+        Slots that took no part are left out; a row of the buffer that no image used stays.
 
         Raises:
             ValueError: If slots are NaN or infinite, on all processes alike.
         """
-        slots = slots.to(self.slots.dtype)
-        new = self._mean(slots) if self.update == 'mean' else self._centres(slots)
+        mean = mean.to(self.slots.dtype)
+        if active is None:
+            active = torch.ones(mean.shape[:2], dtype=torch.bool, device=mean.device)
+        new = self._mean(mean, active) if self.update == 'mean' else self._centres(mean[active])
         self.slots.lerp_(new[None], self.momentum)
 
-    def _mean(self, slots: Float[Tensor, 'B K D']) -> Float[Tensor, 'K D']:
+    def _mean(
+        self, slots: Float[Tensor, 'B K D'], active: Bool[Tensor, 'B K']
+    ) -> Float[Tensor, 'K D']:
         # Sum and count: batches of processes may differ in size.
-        total, count = slots.sum(dim=0), slots.new_tensor(len(slots))
+        total = slots.masked_fill(~active[:, :, None], 0).sum(dim=0)
+        count = active.sum(dim=0).to(total.dtype)[:, None]
         dist.all_reduce(total)
         dist.all_reduce(count)
         _require_finite(total)
-        return total / count
+        return torch.where(count > 0, total / count.clamp_min(1), self.slots[0])
 
-    def _centres(self, slots: Float[Tensor, 'B K D']) -> Float[Tensor, 'K D']:
-        points = torch.cat(dist.all_gather_object(slots.flatten(0, 1).cpu())).double()
+    def _centres(self, slots: Float[Tensor, 'n D']) -> Float[Tensor, 'K D']:
+        points = torch.cat(dist.all_gather_object(slots.cpu())).double()
         _require_finite(points)
         centres = find_centres(points.numpy(), self.num_slots, self.seed)
         if self.align:
@@ -141,8 +150,6 @@ def match(
 def _require_finite(slots: Tensor) -> None:
     require(
         slots.isfinite().all(),
-        lambda: (
-            'BufferSlots got final slots with NaN or infinite values, which would stay in its '
-            'buffer. Check learning rate and precision.'
-        ),
+        'BufferSlots got final slots with NaN or infinite values, which would stay in its buffer. '
+        'Check learning rate and precision.',
     )

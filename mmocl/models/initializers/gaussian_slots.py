@@ -38,18 +38,17 @@ class GaussianSlots(SlotInitializer):
         self,
         features: Features,
         num_slots: int | None = None,
-        noise: Float[Tensor, 'B K D'] | None = None,
+        noise: Float[Tensor, '...'] | None = None,
     ) -> SlotState:
         """Draw the initial slots.
 
         Raises:
-            ValueError: If ``num_slots`` differs and every slot has its own Gaussian.
+            ValueError: If ``num_slots`` differs and every slot has its own Gaussian, or ``noise``
+                has another shape than the slots.
         """
         shape = (
             len(features.tokens),
             self.count(num_slots, fixed=not self.shared),
-            self.slot_dim,
+            self.mean.shape[-1],
         )
-        if noise is None:
-            noise = torch.randn(shape, device=self.mean.device, dtype=self.mean.dtype)
-        return SlotState(self.mean + self.log_scale.exp() * noise)
+        return SlotState(self.mean + self.log_scale.exp() * self.draw(self.mean, shape, noise))

@@ -49,20 +49,19 @@ class LearnedSlots(SlotInitializer):
         self,
         features: Features,
         num_slots: int | None = None,
-        noise: Float[Tensor, 'B K D'] | None = None,
+        noise: Float[Tensor, '...'] | None = None,
     ) -> SlotState:
         """Return the queries for every image of the batch, with noise while training.
 
         Given ``noise`` is used in any mode.
 
         Raises:
-            ValueError: If ``num_slots`` is not the number of queries.
+            ValueError: If ``num_slots`` is not the number of queries, or ``noise`` has another
+                shape than the slots.
         """
         self.count(num_slots, fixed=True)
         slots = self.queries.expand(len(features.tokens), -1, -1)
-        if noise is None and self.training and self.sigma > 0:
-            noise = torch.randn_like(slots)
-        if noise is not None:
+        if noise is not None or (self.training and self.sigma > 0):
             scale = self.queries.detach() if self.noise_mode == 'multiplicative' else 1.0
-            slots = slots + self.sigma * noise * scale
+            slots = slots + self.sigma * self.draw(slots, tuple(slots.shape), noise) * scale
         return SlotState(slots)

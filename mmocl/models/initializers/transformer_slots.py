@@ -16,6 +16,7 @@ class TransformerSlots(SlotInitializer):
     released code. Two learned tokens go in front of those of the image through a pre-norm
     transformer; an MLP each turns what they have become into mean and log-scale of a Gaussian over
     the initial means and log standard deviations of slots. A head without variances uses the means.
+    It learns with ``gradient='bilevel'`` or ``'unrolled'`` of the head; ``'implicit'`` freezes it.
 
     Deviations from the released code: its blocks have two self-attentions and dropout; its
     transformer's other outputs replace the tokens of the head, which here sees them as they are.
@@ -75,17 +76,16 @@ class TransformerSlots(SlotInitializer):
         self,
         features: Features,
         num_slots: int | None = None,
-        noise: Float[Tensor, 'B K E'] | None = None,
+        noise: Float[Tensor, '...'] | None = None,
     ) -> SlotState:
         """Draw the initial slots, with a ``log_var``; ``noise`` is twice as wide as a slot.
 
         Raises:
-            ValueError: If tokens have another width than ``in_channels``.
+            ValueError: If tokens have another width than ``in_channels``, or ``noise`` has another
+                shape than (B, K, 2D).
         """
         mean, log_scale = self.distribution(features)
-        if noise is None:
-            shape = (len(mean), self.count(num_slots), mean.shape[2])
-            noise = torch.randn(shape, device=mean.device, dtype=mean.dtype)
+        noise = self.draw(mean, (len(mean), self.count(num_slots), mean.shape[2]), noise)
         slot_mean, slot_log_std = (mean + log_scale.exp() * noise).chunk(2, dim=2)
         return SlotState(slot_mean, 2 * slot_log_std)
 

@@ -5,12 +5,14 @@ expansion cancels where variances are small compared with the spread of the poin
 densities of many dimensions reach sizes where float32 counts in steps of 0.01 and more: in float32
 neither this form nor the direct one gives responsibilities to 1e-3 where D is 64 or more and
 variances are 1e-3 of the spread (``benchmarks/README.md``). So the sums are in float64, which TF32
-and autocast do not touch either. Derivatives are written out: autograd would keep float64 copies of
-all points for every step. They need fewer digits and so keep the type of the points, but for a GPU,
-where that might mean TF32.
+and autocast do not touch either. Derivatives cancel alike and are in float64 too; they are written
+out, as autograd would keep float64 copies of all points for every step. A GPU that is slow in
+float64 pays for this; it was measured on a CPU only.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,6 +48,17 @@ def weighted_variance(
     return _WeightedSquares.apply(points, weights, center).to(points.dtype).clamp_min(0)
 
 
+def _without_autocast(backward: Callable) -> Callable:
+    """Keep a backward pass in its own types where it is run inside of ``torch.autocast``."""
+
+    @functools.wraps(backward)
+    def run(ctx: Any, grad: Tensor) -> Any:
+        with torch.autocast(grad.device.type, enabled=False):
+            return backward(ctx, grad)
+
+    return run
+
+
 class _LogDensity(torch.autograd.Function):
     """``-(sum_d (x - m)^2 / v + log v + log 2 pi) / 2`` for all pairs of points and Gaussians."""
 
@@ -61,9 +74,10 @@ class _LogDensity(torch.autograd.Function):
         return density.baddbmm_(precision, points.square_().transpose(1, 2), alpha=-0.5)
 
     @staticmethod
+    @_without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         points_in, mean_in, log_var_in = ctx.saved_tensors
-        points, mean = _shifted(points_in, mean_in, _backward_type(points_in))
+        points, mean = _shifted(points_in, mean_in, _wide(points_in))
         grad = grad.to(points.dtype)
         precision = (-log_var_in.to(points.dtype)).exp()
         total, first = grad.sum(dim=2, keepdim=True), grad @ points
@@ -90,9 +104,10 @@ class _WeightedSquares(torch.autograd.Function):
         return weights @ points.square_() - 2 * center * first + center.square() * total
 
     @staticmethod
+    @_without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         points_in, weights_in, center_in = ctx.saved_tensors
-        points, center = _shifted(points_in, center_in, _backward_type(points_in))
+        points, center = _shifted(points_in, center_in, _wide(points_in))
         weights, grad = weights_in.to(points.dtype), grad.to(points.dtype)
         scaled = grad * center
         constant = (scaled * center).sum(dim=2, keepdim=True)
@@ -116,10 +131,6 @@ def _shifted(points: Tensor, centers: Tensor, dtype: torch.dtype) -> tuple[Tenso
 def _wide(tensor: Tensor) -> torch.dtype:
     """Return float64, or float32 where the device has none."""
     return torch.float32 if tensor.device.type == 'mps' else torch.float64
-
-
-def _backward_type(tensor: Tensor) -> torch.dtype:
-    return torch.float64 if tensor.is_cuda else tensor.dtype
 
 
 def token_variance(

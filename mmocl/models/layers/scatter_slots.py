@@ -30,7 +30,7 @@ def gather_slots(
             f'{tuple(slots.shape[:2])}, got {tuple(active.shape)}.'
         )
     # A softmax over the slots of such an image would be NaN.
-    require(active.any(dim=1).all(), lambda: 'active leaves an image without slots.')
+    require(active.any(dim=1).all(), 'active leaves an image without slots.')
     index = active.flatten().nonzero().squeeze(1)
     return slots.flatten(0, 1).index_select(0, index), index
 

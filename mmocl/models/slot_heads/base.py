@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmocl.models.initializers import SlotInitializer
 from mmocl.models.layers import require
 from mmocl.models.slot_heads.mixture import restrict
 from mmocl.registry import MODELS
@@ -40,7 +41,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         slot_dim: Slot width D; that of the tokens if not given.
         num_iters: Number of updates; 0 returns the initial slots.
         gradient: See above.
-        extra_step: Do one update more than ``num_iters``.
+        extra_step: Do one update more than ``num_iters``, unless that is 0.
         embed_channels: Hidden width of a layer norm and two-layer MLP in front of the head, as in
             Slot Attention and DINOSAUR; None leaves the tokens as they are.
         init_cfg: MMEngine's initialisation config.
@@ -52,7 +53,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
 
     def __init__(
         self,
-        initializer: dict | nn.Module,
+        initializer: dict | SlotInitializer,
         in_channels: int,
         slot_dim: int | None = None,
         num_iters: int = 3,
@@ -75,6 +76,15 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         self.initializer: Any = initializer
         if isinstance(initializer, dict):
             self.initializer = MODELS.build({'slot_dim': slot_dim, **initializer})
+        if not isinstance(self.initializer, SlotInitializer):
+            raise ValueError(
+                f'initializer must be a SlotInitializer, got {type(self.initializer).__name__}.'
+            )
+        if self.initializer.slot_dim != slot_dim:
+            raise ValueError(
+                f'initializer gives slots of {self.initializer.slot_dim} channels, but slot_dim is '
+                f'{slot_dim}.'
+            )
         if gradient == 'implicit':
             # It never gets a gradient; DDP would wait for one.
             self.initializer.requires_grad_(False)
@@ -118,8 +128,8 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         features: Features,
         num_slots: int | None = None,
         num_iters: int | None = None,
-        noise: Float[Tensor, 'B K E'] | None = None,
-        slot_mask: Bool[Tensor, 'B K'] | None = None,
+        noise: Float[Tensor, '...'] | None = None,
+        slot_mask: Bool[Tensor, '...'] | None = None,
     ) -> SlotOutput:
         """Find the slots of a batch.
 
@@ -132,8 +142,10 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
 
         Raises:
             ValueError: If there are more slots than tokens, fewer than 0 iterations, tokens of
-                another width than ``in_channels`` or that are not finite, or an image without
-                unmasked tokens or slots.
+                another width than ``in_channels``, masks of another shape, tokens that are not
+                finite, or an image without unmasked tokens or slots. On a GPU and in compiled
+                graphs the last two are RuntimeErrors that come later, see
+                :func:`~mmocl.models.layers.require`.
         """
         num_iters = self.num_iters if num_iters is None else _non_negative(num_iters)
         features = self._checked(features)
@@ -149,17 +161,18 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
                 f'use at most as many slots as tokens (grid {features.grid}).'
             )
         if slot_mask is not None:
-            require(slot_mask.any(dim=1).all(), lambda: 'slot_mask leaves an image without slots.')
+            _check_mask('slot_mask', slot_mask, init.mean.shape[:2])
         inputs = SlotInputs(*self.project(features.tokens), features.mask, slot_mask)
-        state, attn = self._iterate(init, inputs, num_iters + self.extra_step)
+        state, attn = self._iterate(init, inputs, num_iters + self.extra_step if num_iters else 0)
         active = self.find_active(state)
         if active is not None:
             active = active if slot_mask is None else active & slot_mask
             attn = restrict(attn, active)
         slots = self.to_slots(state)
+        active = slot_mask if active is None else active
         if self.training:
-            self.initializer.observe(slots.detach())
-        return SlotOutput(slots, attn, state, init, slot_mask if active is None else active)
+            self.initializer.observe(state.mean.detach(), active)
+        return SlotOutput(slots, attn, state, init, active)
 
     def _iterate(
         self, init: SlotState, inputs: SlotInputs, num_updates: int
@@ -186,28 +199,35 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
                 f'got {tokens.shape[2]}; set in_channels, or the out_channels of the backbone.'
             )
         if features.mask is not None:
-            require(
-                features.mask.any(dim=1).all(), lambda: 'features.mask leaves an image no tokens.'
-            )
+            _check_mask('features.mask', features.mask, tokens.shape[:2])
             # Whatever padding holds must not reach means that are taken for precision's sake.
             tokens = tokens.masked_fill(~features.mask[:, :, None], 0)
         # One reduction over the tokens; NaN and infinity both survive the sum.
         require(
             tokens.detach().sum(dtype=torch.float32).isfinite(),
-            lambda: (
-                f'The tokens hold NaN or infinite values ({(~tokens.isfinite()).sum().item()} of '
-                f'{tokens.numel()}); expected finite ones. Check weights, inputs and precision.'
-            ),
+            'The tokens hold NaN or infinite values; expected finite ones. Check weights, inputs '
+            'and precision.',
+            lambda: f'({(~tokens.isfinite()).sum().item()} of {tokens.numel()} are not finite.)',
         )
         return replace(features, tokens=tokens)
 
 
 def _non_negative(num_iters: int) -> int:
-    if num_iters < 0:
-        raise ValueError(f'num_iters must not be negative, got {num_iters}.')
-    return num_iters
+    if num_iters < 0 or num_iters != int(num_iters):
+        raise ValueError(f'num_iters must be a whole number of at least 0, got {num_iters}.')
+    return int(num_iters)
+
+
+def _check_mask(name: str, mask: Tensor, shape: tuple[int, ...]) -> None:
+    if mask.dtype != torch.bool or mask.shape != shape:
+        raise ValueError(
+            f'{name} must be a bool tensor of shape {tuple(shape)}, got {mask.dtype} of '
+            f'{tuple(mask.shape)}.'
+        )
+    require(mask.any(dim=1).all(), f'{name} leaves an image with nothing.')
 
 
 def _straight_through(value: Tensor, source: Tensor) -> Tensor:
     """Return the value of ``value`` with the gradient of ``source``."""
-    return value.detach() + source - source.detach()
+    # In brackets, so that exactly zero is added.
+    return value.detach() + (source - source.detach())

@@ -82,12 +82,15 @@ def relevant(log_weight: Float[Tensor, 'B K'], threshold: float) -> Bool[Tensor,
     return (log_weight.exp() > threshold) | (slots == log_weight.argmax(dim=1, keepdim=True))
 
 
-def checked_threshold(threshold: float) -> float:
-    """Return a pruning threshold.
+def check_options(prune_threshold: float, min_var: float, logit_scale: float) -> None:
+    """Check the numbers that all mixture heads take.
 
     Raises:
-        ValueError: If it is outside [0, 1).
+        ValueError: If one is out of range.
     """
-    if not 0 <= threshold < 1:
-        raise ValueError(f'prune_threshold must be in [0, 1), got {threshold}.')
-    return threshold
+    if not 0 <= prune_threshold < 1:
+        raise ValueError(f'prune_threshold must be in [0, 1), got {prune_threshold}.')
+    if not 0 <= min_var < math.inf:
+        raise ValueError(f'min_var must be finite and not negative, got {min_var}.')
+    if not 0 < logit_scale < math.inf:
+        raise ValueError(f'logit_scale must be finite and positive, got {logit_scale}.')

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mmocl.models.initializers import SlotInitializer
 from mmocl.models.layers import (
     at_least_float32,
     diagonal_log_density,
@@ -14,7 +15,7 @@ from mmocl.models.layers import (
 from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.mixture import (
     as_mixture,
-    checked_threshold,
+    check_options,
     compete,
     hide,
     relevant,
@@ -74,13 +75,13 @@ class ProbabilisticSlotAttention(SlotHead):
         init_cfg: MMEngine's initialisation config.
 
     Raises:
-        ValueError: If an option is unknown, a width does not fit, ``prune_threshold`` is outside
-            [0, 1), or slots are to be sampled without a variance in their own space.
+        ValueError: If an option is unknown or out of range, a width does not fit, or slots are to
+            be sampled without a variance in their own space.
     """
 
     def __init__(
         self,
-        initializer: dict | nn.Module,
+        initializer: dict | SlotInitializer,
         in_channels: int,
         slot_dim: int | None = None,
         num_iters: int = 3,
@@ -128,10 +129,13 @@ class ProbabilisticSlotAttention(SlotHead):
         self.variance = variance
         self.variance_space = variance_space
         self.logit_scale = slot_dim**-0.5 if logit_scale is None else logit_scale
+        check_options(prune_threshold, min_var, self.logit_scale)
+        if not 0 < init_var < math.inf:
+            raise ValueError(f'init_var must be finite and positive, got {init_var}.')
         self.init_log_var = math.log(init_var)
         self.min_var = min_var
         self.slot_output = slot_output
-        self.prune_threshold = checked_threshold(prune_threshold)
+        self.prune_threshold = prune_threshold
         same_space = variance_space == 'value' or (projections == 'none' and not normalize)
         self.has_slot_posterior = same_space and update == 'em'
         if slot_output == 'sample' and not self.has_slot_posterior:

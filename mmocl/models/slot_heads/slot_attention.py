@@ -1,6 +1,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mmocl.models.initializers import SlotInitializer
 from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.slot_update import SlotUpdate
 from mmocl.registry import MODELS
@@ -37,7 +38,7 @@ class SlotAttention(SlotHead):
 
     def __init__(
         self,
-        initializer: dict | nn.Module,
+        initializer: dict | SlotInitializer,
         in_channels: int,
         slot_dim: int | None = None,
         num_iters: int = 3,
@@ -67,6 +68,8 @@ class SlotAttention(SlotHead):
             raise ValueError(f'num_heads must divide slot_dim {slot_dim}, got {num_heads}.')
         if eps_mode not in ('attn', 'sum'):
             raise ValueError(f"eps_mode must be 'attn' or 'sum', got {eps_mode!r}.")
+        if eps < 0:
+            raise ValueError(f'eps must not be negative, got {eps}.')
         self.num_heads = num_heads
         self.eps = eps
         self.eps_mode = eps_mode

@@ -2,6 +2,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mmocl.models.initializers import SlotInitializer
 from mmocl.models.layers import (
     at_least_float32,
     diagonal_log_density,
@@ -11,7 +12,7 @@ from mmocl.models.layers import (
 from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.mixture import (
     as_mixture,
-    checked_threshold,
+    check_options,
     compete,
     hide,
     relevant,
@@ -55,7 +56,7 @@ class SlotMixture(SlotHead):
         init_cfg: MMEngine's initialisation config.
 
     Raises:
-        ValueError: If ``prune_threshold`` is outside [0, 1).
+        ValueError: If an option is out of range.
     """
 
     # Of the released code: keeps the log of a vanishing variance finite.
@@ -63,7 +64,7 @@ class SlotMixture(SlotHead):
 
     def __init__(
         self,
-        initializer: dict | nn.Module,
+        initializer: dict | SlotInitializer,
         in_channels: int,
         slot_dim: int | None = None,
         num_iters: int = 3,
@@ -87,9 +88,10 @@ class SlotMixture(SlotHead):
             init_cfg,
         )
         slot_dim = self.slot_dim
+        check_options(prune_threshold, min_var, logit_scale)
         self.logit_scale = logit_scale
         self.min_var = min_var
-        self.prune_threshold = checked_threshold(prune_threshold)
+        self.prune_threshold = prune_threshold
         self.norm_tokens = nn.LayerNorm(self.token_dim)
         self.norm_slots = nn.LayerNorm(2 * slot_dim)
         self.to_query = nn.Linear(slot_dim, slot_dim, bias=False)
