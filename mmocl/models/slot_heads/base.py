@@ -33,7 +33,8 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
     All three have the same forward values. Iterations whose gradient is discarded run under
     ``no_grad``: same gradients as detaching, less memory. ``num_iters`` counts every update, the
     last one included, as BO-QSA's code does; I-SA and BO-QSA's Algorithm 1 do one more, which is
-    ``extra_step=True``.
+    ``extra_step=True``. For half precision use autocast: heads with densities leave it for their
+    sums, which a module of half parameters cannot.
 
     Args:
         initializer: Where slots start; a config or a module.
