@@ -40,6 +40,11 @@ def main() -> None:
     parser.add_argument('--num-scenes', type=int, default=16)
     parser.add_argument('--num-slots', type=int, help='slots of a scene; those of the config')
     parser.add_argument('--num-images', type=int, help='images to collect slots of; all of them')
+    parser.add_argument(
+        '--equal-weights',
+        action='store_true',
+        help='draw small slots as often as large ones; the paper draws by share of tokens',
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
     args = parser.parse_args()
@@ -61,7 +66,9 @@ def main() -> None:
         if args.posterior:
             posterior.save(args.posterior)
     generator = torch.Generator().manual_seed(args.seed)
-    scenes = compose_scenes(model, posterior, args.num_scenes, args.num_slots, generator)
+    scenes = compose_scenes(
+        model, posterior, args.num_scenes, args.num_slots, generator, args.equal_weights
+    )
     pictures = [picture for row in _scene_tiles(scenes) for picture in row]
     width = SCENES_PER_ROW * (1 if scenes.masks is None else 2)
     rows = [pictures[i : i + width] for i in range(0, len(pictures), width)]

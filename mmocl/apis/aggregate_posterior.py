@@ -137,13 +137,18 @@ class AggregatePosterior:
         return torch.cat(blocks) - math.log(self.num_images)
 
     def sample(
-        self, num: int | tuple[int, ...], generator: torch.Generator | None = None
+        self,
+        num: int | tuple[int, ...],
+        generator: torch.Generator | None = None,
+        equal_weights: bool = False,
     ) -> Float[Tensor, '*shape D']:
         """Draw slots, independently of each other.
 
         Args:
             num: Number of slots, or the leading shape of the result.
             generator: Source of randomness, on the CPU.
+            equal_weights: Draw every component that has a weight as often as every other. Deviation
+                from the paper, whose weights are shares of tokens.
 
         Returns:
             Slots (num, D), or (*num, D), on the CPU.
@@ -154,7 +159,8 @@ class AggregatePosterior:
         components = self._components()
         shape = (num,) if isinstance(num, int) else tuple(num)
         # ``torch.multinomial`` takes 2**24 components at most, and sums their weights in float32.
-        cdf = components.log_weight.double().exp().cumsum(0)
+        weight = components.log_weight.double().exp()
+        cdf = (weight.sign() if equal_weights else weight).cumsum(0)
         draws = torch.rand(shape, generator=generator, dtype=torch.float64)
         # The first entry above a draw is never one of weight 0; the last one is 1, above all draws.
         index = torch.searchsorted(cdf / cdf[-1], draws, right=True)
@@ -163,23 +169,28 @@ class AggregatePosterior:
         return mean + (0.5 * components.log_var[index]).exp() * noise
 
     def sample_scenes(
-        self, num_scenes: int, num_slots: int, generator: torch.Generator | None = None
+        self,
+        num_scenes: int,
+        num_slots: int,
+        generator: torch.Generator | None = None,
+        equal_weights: bool = False,
     ) -> Float[Tensor, 'n K D']:
         """Draw K independent slots for every scene, as the released code does.
 
         Nothing makes the slots of a scene fit each other: one may get two backgrounds, or none.
         A slot is drawn by its weight, the share of the tokens that it won, so backgrounds are drawn
-        most.
+        most; with ``equal_weights`` objects are as frequent as among the slots of the images.
 
         Args:
             num_scenes: Number of scenes n.
             num_slots: Slots of a scene K.
             generator: Source of randomness, on the CPU.
+            equal_weights: See :meth:`sample`.
 
         Raises:
             ValueError: If no image was added.
         """
-        return self.sample((num_scenes, num_slots), generator)
+        return self.sample((num_scenes, num_slots), generator, equal_weights)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file.

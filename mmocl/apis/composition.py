@@ -115,6 +115,7 @@ def compose_scenes(
     num_scenes: int,
     num_slots: int | None = None,
     generator: torch.Generator | None = None,
+    equal_weights: bool = False,
 ) -> Scenes:
     """Draw slots of an aggregate posterior and decode them to images that nobody took.
 
@@ -124,6 +125,7 @@ def compose_scenes(
         num_scenes: Number of scenes n.
         num_slots: Slots of a scene K; those of the model if not given.
         generator: Source of randomness, on the CPU.
+        equal_weights: Draw small slots as often as large ones, see ``AggregatePosterior.sample``.
 
     Raises:
         ValueError: If the model does not reconstruct pixels, the posterior is empty or its slots
@@ -136,7 +138,7 @@ def compose_scenes(
         raise ValueError(
             f'num_scenes and num_slots must be at least 1, got {num_scenes} and {num_slots}.'
         )
-    slots = posterior.sample_scenes(num_scenes, num_slots, generator)
+    slots = posterior.sample_scenes(num_scenes, num_slots, generator, equal_weights)
     if slots.shape[2] != model.slot_head.slot_dim:
         raise ValueError(
             f'Slots of the posterior are {slots.shape[2]} wide, those of the model '

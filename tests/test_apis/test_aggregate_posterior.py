@@ -175,6 +175,15 @@ def test_components_are_drawn_by_weight_and_never_without_one() -> None:
     assert posterior.log_prob(mean[0]).isfinite().all()
 
 
+def test_components_can_be_drawn_alike() -> None:
+    weight = torch.tensor([[0.9, 0.1, 0.0]], dtype=torch.float64)
+    mean = torch.tensor([[[0.0], [10.0], [20.0]]], dtype=torch.float64)
+    posterior = _posterior(SlotState(mean, torch.full_like(mean, -20), weight.log()))
+    drawn = posterior.sample(2000, torch.Generator().manual_seed(0), equal_weights=True).round()
+    assert set(drawn.flatten().tolist()) == {0.0, 10.0}
+    assert 0.45 < (drawn == 10).double().mean() < 0.55
+
+
 def test_a_draw_of_exactly_zero_takes_no_component_without_weight(monkeypatch) -> None:
     monkeypatch.setattr(torch, 'rand', lambda shape, **_: torch.zeros(shape, dtype=torch.float64))
     mean = torch.arange(2.0)[None, :, None]
