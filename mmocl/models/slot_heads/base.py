@@ -151,10 +151,9 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         num_iters = self.num_iters if num_iters is None else _non_negative(num_iters)
         features = self._checked(features)
         features = replace(features, tokens=self.embed(features.tokens))
-        extra = {} if noise is None else {'noise': noise}
         learns = torch.is_grad_enabled() and self.gradient != 'implicit'
         with torch.set_grad_enabled(learns):
-            init = self.complete(self.initializer(features, num_slots, **extra))
+            init = self.complete(self.initializer(features, num_slots, noise))
         num_slots, num_tokens = init.mean.shape[1], features.tokens.shape[1]
         if num_slots > num_tokens:
             raise ValueError(
