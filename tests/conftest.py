@@ -1,6 +1,5 @@
 import json
 import os
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from PIL import Image
-from torch import nn
 
 from mmocl.visualization import SlotVisualizer
 
@@ -53,32 +51,6 @@ def weights_root() -> Path:
 def golden_root() -> Path:
     """Golden vectors of other implementations."""
     return Path(os.environ['MMOCL_GOLDEN_DIR'])
-
-
-class Golden:
-    """One golden case; ``close`` applies the float64 rule of its README."""
-
-    def __init__(self, path: Path) -> None:
-        self.arrays = np.load(path)
-
-    def __getitem__(self, key: str) -> torch.Tensor:
-        return torch.from_numpy(self.arrays[key]).double()
-
-    def load(self, module: nn.Module, names: dict[str, str]) -> None:
-        """Fill ``module`` from golden weights; ``names`` maps its keys to theirs."""
-        module.double().load_state_dict({k: self[f'w.{v}'] for k, v in names.items()})
-
-    def close(self, got: torch.Tensor, key: str) -> None:
-        want = self[key]
-        limit = 1e-7 + 1e-6 * want.abs().max()
-        assert got.shape == want.shape
-        assert (got - want).abs().max() <= limit, (key, (got - want).abs().max(), limit)
-
-
-@pytest.fixture
-def golden(golden_root: Path) -> Callable[[str], Golden]:
-    """Load a golden case by name."""
-    return lambda name: Golden(golden_root / f'{name}.npz')
 
 
 @pytest.fixture(scope='session')

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ class SlotAutoencoder(BaseModel):
     Inputs are images, or tokens (B, N, C) that a frozen backbone gave before; these enter where the
     backbone's output would. Widths that are not given are inferred: ``in_channels`` of the slot
     head from the backbone, ``slot_dim`` and ``out_channels`` of the decoder from slot head and
-    target.
+    target, ``slot_dim`` of the losses that have it.
 
     Args:
         backbone: Images to tokens.
@@ -57,7 +58,7 @@ class SlotAutoencoder(BaseModel):
             slot_dim=self.slot_head.slot_dim,
             out_channels=self.target.out_channels(self.backbone.out_channels),
         )
-        built = [_build(loss) for loss in losses]
+        built = [_build_loss(loss, slot_dim=self.slot_head.slot_dim) for loss in losses]
         names = [loss.name for loss in built]
         if len(set(names)) != len(names):
             raise ValueError(f'Losses need different names, got {names}.')
@@ -144,3 +145,14 @@ class SlotAutoencoder(BaseModel):
 def _build(part: dict | nn.Module, **inferred: int) -> Any:
     """Build a part from its config; inferred widths yield to given ones."""
     return part if isinstance(part, nn.Module) else MODELS.build({**inferred, **part})
+
+
+def _build_loss(loss: dict | nn.Module, **inferred: int) -> Any:
+    """Build a loss from its config; it gets the inferred widths that it has arguments for."""
+    if isinstance(loss, nn.Module):
+        return loss
+    kind = loss.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    # What has no type gets its error where it is built.
+    asked = signature(kind).parameters if kind else {}
+    return _build(loss, **{name: width for name, width in inferred.items() if name in asked})
