@@ -18,7 +18,7 @@ DIM = 8
 PROFILE = settings(
     derandomize=True,
     deadline=None,
-    max_examples=4,
+    max_examples=12,
     database=None,
     # The one function-scoped fixture resets registries, which no example touches.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
