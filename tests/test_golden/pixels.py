@@ -82,14 +82,18 @@ def decoder_spatial_broadcast(case: Case) -> None:
 def decoder_patch_mlp(case: Case) -> None:
     """The short cuts of MLPDecoder are exact."""
     slots, hidden = case['in.slots'], case.hyper['hidden']
+    embedded = 'w.inp_transform.weight' in case
     decoder = MLPDecoder(
         slots.shape[2],
         case.hyper['feature_dim'],
         grid=(1, case.hyper['num_patches']),
         hidden_channels=hidden[-1],
         num_hidden=len(hidden),
+        embed_channels=case.hyper['decoder_input_dim'] if embedded else None,
     )
     names = {'position': 'pos_embed', **both('project', f'mlp.{2 * len(hidden)}')}
+    if embedded:
+        names |= both('embed', 'inp_transform')
     for i in range(len(hidden)):
         names |= both(f'hidden.{i}', f'mlp.{2 * i}')
     load(case, decoder, names)
@@ -101,6 +105,7 @@ def decoder_patch_mlp(case: Case) -> None:
 
 PIXELS: dict[str, Callable[[Case], None]] = {
     'decoder_patch_mlp': decoder_patch_mlp,
+    'decoder_patch_mlp_projected': decoder_patch_mlp,
     'decoder_spatial_broadcast': decoder_spatial_broadcast,
     'encoder_cnn': encoder_cnn,
     'soft_position_embedding': soft_position_embedding,

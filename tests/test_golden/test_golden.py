@@ -17,12 +17,10 @@ from released import RELEASED
 
 CHECKS = CORE | RELEASED | LOSSES | PIXELS
 
-# A folder need not have them all. MLPDecoder takes slots as they are: its positions have their
-# width, so it cannot express the projection in front of them of the case ..._projected.
+# A folder need not have them all.
 NOT_COVERED = (
     'boqsa_transformer_full',
     'decoder_patch_autoregressive',
-    'decoder_patch_mlp_projected',
     'decoder_spot_transformer',
     'metrics_clevr_property_ap',
     'metrics_detection',

@@ -27,6 +27,8 @@ class MLPDecoder(BaseModule):
         grid: Patches (h, w) that are decoded.
         hidden_channels: Width of the hidden layers.
         num_hidden: Number of hidden layers.
+        embed_channels: Width that slots are projected to before they meet the positions, as in SPOT
+            (`arXiv:2312.00648 <https://arxiv.org/abs/2312.00648>`_); None takes them as they are.
         init_cfg: MMEngine's initialisation config.
     """
 
@@ -37,14 +39,20 @@ class MLPDecoder(BaseModule):
         grid: tuple[int, int],
         hidden_channels: int = 2048,
         num_hidden: int = 3,
+        embed_channels: int | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if num_hidden < 1:
             raise ValueError(f'MLPDecoder needs at least one hidden layer, got {num_hidden}.')
         self.grid = (int(grid[0]), int(grid[1]))
-        self.position = nn.Parameter(torch.randn(1, self.grid[0] * self.grid[1], slot_dim) * 0.02)
-        widths = [slot_dim] + [hidden_channels] * num_hidden
+        self.embed: nn.Module = nn.Identity()
+        width = slot_dim
+        if embed_channels is not None:
+            self.embed = nn.Linear(slot_dim, embed_channels)
+            width = embed_channels
+        self.position = nn.Parameter(torch.randn(1, self.grid[0] * self.grid[1], width) * 0.02)
+        widths = [width] + [hidden_channels] * num_hidden
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         # The last row is alpha.
         self.project = nn.Linear(hidden_channels, out_channels + 1)
@@ -76,7 +84,7 @@ class MLPDecoder(BaseModule):
         assert isinstance(first, nn.Linear)
         shape = (slots.shape[0], slots.shape[1])
         flat, places = gather_slots(slots, active)
-        hidden = functional.linear(flat, first.weight)[:, None] + first(self.position)
+        hidden = functional.linear(self.embed(flat), first.weight)[:, None] + first(self.position)
         hidden = functional.relu_(hidden)
         for layer in others:
             hidden = functional.relu_(layer(hidden))
