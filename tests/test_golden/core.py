@@ -15,8 +15,7 @@ from torch import Tensor
 
 from mmocl.models.initializers import LearnedSlots, SlotInitializer
 from mmocl.models.layers import SoftPositionEmbedding
-from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotAttention, SlotMixture
-from mmocl.models.slot_heads import probabilistic_slot_attention as psa
+from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotAttention, SlotMixture, mixture
 from mmocl.models.slot_heads import slot_mixture as smm
 from mmocl.structures import Features, SlotState
 
@@ -217,7 +216,7 @@ def em_diagonal_gmm_textbook(case: Case) -> None:
     )
     for num_iters in case.hyper['iterations']:
         run = f't{num_iters}'
-        with recorded(psa, 'compete') as calls:
+        with recorded(mixture, 'compete') as calls:
             output = head(tokens_of(case, 'in.points'), num_iters=num_iters)
             head.initializer = GivenState(output.state)
             final = head(tokens_of(case, 'in.points'), num_iters=0)
@@ -250,7 +249,10 @@ def smm_paper(case: Case) -> None:
     )
     num_iters = case.hyper['iterations'] + case.hyper['extra_detached_step']
     for run, num in {'step1': 1, 'loop': num_iters}.items():
-        with recorded(smm, 'diagonal_log_density') as density, recorded(smm, 'share') as shares:
+        with (
+            recorded(mixture, 'diagonal_log_density') as density,
+            recorded(smm, 'share') as shares,
+        ):
             output = head(features, num_iters=num)
         state = output.state
         log_std = 0.5 * state.log_var

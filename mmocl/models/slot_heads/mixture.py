@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mmocl.models.layers import at_least_float32
+from mmocl.models.layers import at_least_float32, diagonal_log_density
 from mmocl.structures import SlotState
 
 
@@ -21,6 +21,21 @@ def as_mixture(state: SlotState, log_var: float) -> SlotState:
         if state.log_weight is None
         else state.log_weight,
     )
+
+
+def find_responsibilities(
+    keys: Float[Tensor, 'B N D'],
+    mean: Float[Tensor, 'B K D'],
+    log_var: Float[Tensor, 'B K D'],
+    log_weight: Float[Tensor, 'B K'],
+    logit_scale: float,
+    slot_mask: Bool[Tensor, 'B K'] | None,
+) -> Float[Tensor, 'B K N']:
+    """Return the log of every Gaussian's share of every token, the E-step of a mixture."""
+    density = diagonal_log_density(keys, mean, log_var, wide=True)
+    logits = logit_scale * density + log_weight[:, :, None]
+    # Only the differences between slots need the digits of float64.
+    return compete(logits, slot_mask).to(keys.dtype)
 
 
 def compete(

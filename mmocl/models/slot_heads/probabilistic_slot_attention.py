@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from mmocl.models.initializers import SlotInitializer
 from mmocl.models.layers import (
     at_least_float32,
-    diagonal_log_density,
     token_variance,
     variance_floor,
     weighted_variance,
@@ -16,7 +15,7 @@ from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.mixture import (
     as_mixture,
     check_options,
-    compete,
+    find_responsibilities,
     hide,
     relevant,
     share,
@@ -179,10 +178,14 @@ class ProbabilisticSlotAttention(SlotHead):
         assert state.log_weight is not None
         with torch.autocast(inputs.keys.device.type, enabled=False):
             keys, values = at_least_float32(inputs.keys), at_least_float32(inputs.values)
-            query = self.query(state.mean)
-            log_density = diagonal_log_density(keys, query, state.log_var, wide=True)
-            logits = self.logit_scale * log_density + state.log_weight[:, :, None]
-            log_attn = compete(logits, inputs.slot_mask).to(keys.dtype)
+            log_attn = find_responsibilities(
+                keys,
+                self.query(state.mean),
+                state.log_var,
+                state.log_weight,
+                self.logit_scale,
+                inputs.slot_mask,
+            )
             weights, log_count = share(log_attn, inputs.token_mask)
             mean = weights @ values
             if self.update is not None:

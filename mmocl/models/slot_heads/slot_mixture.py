@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from mmocl.models.initializers import SlotInitializer
 from mmocl.models.layers import (
     at_least_float32,
-    diagonal_log_density,
     variance_floor,
     weighted_variance,
 )
@@ -13,7 +12,7 @@ from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.mixture import (
     as_mixture,
     check_options,
-    compete,
+    find_responsibilities,
     hide,
     relevant,
     share,
@@ -126,9 +125,14 @@ class SlotMixture(SlotHead):
             # The state's variance passed a projection, so the floor has to be laid here.
             floor = variance_floor(keys, inputs.token_mask, self.min_var)
             log_var = torch.logaddexp(2 * self.to_query(log_std), floor.log())
-            log_density = diagonal_log_density(keys, self.to_query(mean), log_var, wide=True)
-            logits = self.logit_scale * log_density + state.log_weight[:, :, None]
-            log_attn = compete(logits, inputs.slot_mask).to(keys.dtype)
+            log_attn = find_responsibilities(
+                keys,
+                self.to_query(mean),
+                log_var,
+                state.log_weight,
+                self.logit_scale,
+                inputs.slot_mask,
+            )
             weights, log_count = share(log_attn, inputs.token_mask)
             mean = self.update(weights @ values, mean)
             variance = weighted_variance(values, weights, mean) + self.EPS
