@@ -15,7 +15,7 @@ from mmengine.structures import PixelData
 from PIL import Image
 
 from mmocl.apis import AggregatePosterior, SlotInferencer, compose_scenes, fit_posterior
-from mmocl.apis.composition import Scenes, require_pixels
+from mmocl.apis.composition import Scenes, require_images
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.models import SlotAutoencoder
 from mmocl.structures import SlotDataSample
@@ -53,7 +53,7 @@ def main() -> None:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     model = SlotInferencer(cfg, args.checkpoint, show_progress=False).model
-    require_pixels(model)  # before hours of streaming
+    require_images(model)  # before hours of streaming
     set_random_seed(args.seed)
     real = _real_tiles(cfg, model)  # first: the same ones whether slots are collected or read
     if args.posterior and Path(args.posterior).is_file():

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmocl.apis import SlotInferencer
 from mmocl.registry import DATASETS
 
-STAGES = ('backbone', 'slot_head', 'decoder')
+STAGES = ('tokenizer', 'backbone', 'slot_head', 'decoder')
 
 
 def main() -> None:
@@ -56,6 +56,7 @@ def main() -> None:
     rows = [
         (name, _mean([image[name] for image in images]), _num_parameters(getattr(model, name)))
         for name in STAGES
+        if getattr(model, name) is not None
     ]
     rows.append(('total', sum(row[1] for row in rows), _num_parameters(model)))
     print(f'{"stage":<10} {"GFLOPs an image":>16} {"parameters":>12}')
@@ -73,9 +74,10 @@ def count_image(model: Any, item: dict) -> dict[str, int]:
     """Count the FLOPs of every stage, and what pruning does to the decoder if slots are pruned."""
     inputs = model.data_preprocessor({'inputs': [item['inputs']]})['inputs']
     flops = {}
-    flops['backbone'], features = _count(lambda: model.extract(inputs))
+    flops['tokenizer'], codes = _count(lambda: model.tokenize(inputs))
+    flops['backbone'], features = _count(lambda: model.extract(inputs, codes))
     flops['slot_head'], output = _count(lambda: model.slot_head(features))
-    target = model.target(inputs if inputs.ndim == 4 else None, features)
+    target = model.target(inputs if inputs.ndim == 4 else None, features, codes)
     flops['decoder'], _ = _count(lambda: model.decode(output.slots, target, output.active))
     if output.active is not None:
         flops['dense'], _ = _count(lambda: model.decode(output.slots, target))

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from mmocl.apis.aggregate_posterior import AggregatePosterior
 from mmocl.models import SlotAutoencoder
-from mmocl.models.targets import PixelTarget
-from mmocl.structures import Decoded
+from mmocl.models.targets import FeatureTarget
 
 # Scenes decoded at a time.
 _BATCH = 64
@@ -41,18 +40,17 @@ def require_slot_posterior(model: SlotAutoencoder) -> None:
         )
 
 
-def require_pixels(model: SlotAutoencoder) -> PixelTarget:
-    """Return the target of a model that reconstructs pixels.
+def require_images(model: SlotAutoencoder) -> None:
+    """Refuse a model whose reconstructions cannot be drawn.
 
     Raises:
-        ValueError: If it reconstructs something else.
+        ValueError: If it reconstructs features.
     """
-    if not isinstance(model.target, PixelTarget):
+    if isinstance(model.target, FeatureTarget):
         raise ValueError(
-            f'Scenes need a model that reconstructs pixels, but its target is '
-            f'{type(model.target).__name__}: features cannot be drawn.'
+            'Scenes need a model that reconstructs pixels or tokens of pixels, but its target is '
+            'FeatureTarget: features cannot be drawn.'
         )
-    return model.target
 
 
 @torch.no_grad()
@@ -120,7 +118,8 @@ def compose_scenes(
     """Draw slots of an aggregate posterior and decode them to images that nobody took.
 
     Args:
-        model: A model with pixel target, the one that the posterior is of.
+        model: A model that reconstructs pixels, or tokens of a tokenizer, which a transformer then
+            samples; the one that the posterior is of.
         posterior: See :func:`fit_posterior`.
         num_scenes: Number of scenes n.
         num_slots: Slots of a scene K; those of the model if not given.
@@ -128,11 +127,11 @@ def compose_scenes(
         equal_weights: Draw small slots as often as large ones, see ``AggregatePosterior.sample``.
 
     Raises:
-        ValueError: If the model does not reconstruct pixels, the posterior is empty or its slots
+        ValueError: If the model reconstructs features, the posterior is empty or its slots
             have another width than the model's, ``num_scenes`` or ``num_slots`` is less than 1, or
             the model paints patches and its decoder gives no masks to tell their grid.
     """
-    target = require_pixels(model)
+    require_images(model)
     num_slots = model.slot_head.initializer.num_slots if num_slots is None else num_slots
     if num_scenes < 1 or num_slots < 1:
         raise ValueError(
@@ -148,20 +147,11 @@ def compose_scenes(
     with _evaluating(model):
         for batch in slots.to(next(model.parameters())).split(_BATCH):
             decoded = model.decode(batch)
-            image = target.to_images(decoded.recon, _image_size(decoded, target.patch_size))
+            image = model.to_images(decoded)
             images.append(model.data_preprocessor.to_pixels(image).round().byte().cpu())
             if decoded.masks is not None:
                 masks.append(decoded.masks.cpu())
     return Scenes(slots, torch.cat(images), torch.cat(masks) if masks else None)
-
-
-def _image_size(decoded: Decoded, patch_size: int | None) -> tuple[int, int]:
-    """Size of the images; patches lie on the grid of the masks."""
-    if patch_size is None:
-        return decoded.recon.shape[-2], decoded.recon.shape[-1]
-    if decoded.masks is None:
-        raise ValueError('Patches without masks cannot be put together: their grid is not known.')
-    return decoded.masks.shape[-2] * patch_size, decoded.masks.shape[-1] * patch_size
 
 
 @contextmanager

@@ -1,4 +1,12 @@
-from mmocl.models import backbones, decoders, initializers, losses, slot_heads, targets
+from mmocl.models import (
+    backbones,
+    decoders,
+    initializers,
+    losses,
+    slot_heads,
+    targets,
+    tokenizers,
+)
 from mmocl.models.slot_autoencoder import SlotAutoencoder
 from mmocl.models.slot_data_preprocessor import SlotDataPreprocessor
 
@@ -11,4 +19,5 @@ __all__ = [
     'losses',
     'slot_heads',
     'targets',
+    'tokenizers',
 ]

@@ -1,5 +1,6 @@
 from mmocl.structures.slot_data_sample import SlotDataSample
 from mmocl.structures.slots import (
+    Codes,
     Decoded,
     Features,
     ModelOutput,
@@ -10,6 +11,7 @@ from mmocl.structures.slots import (
 )
 
 __all__ = [
+    'Codes',
     'Decoded',
     'Features',
     'ModelOutput',

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
@@ -23,6 +23,20 @@ class Features:
     tokens: Float[Tensor, 'B N C']
     grid: tuple[int, int]
     mask: Bool[Tensor, 'B N'] | None = None
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Discrete tokens of a tokenizer, row-major over ``grid`` (h, w).
+
+    ``recon`` is what the tokenizer itself makes of the image, without any slots, ``losses`` what it
+    is trained by.
+    """
+
+    ids: Int64[Tensor, 'B N']
+    grid: tuple[int, int]
+    recon: Float[Tensor, 'B 3 H W']
+    losses: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,10 @@ def test_pixel_patches_come_back_as_images() -> None:
     values = target(IMAGES, FEATURES).values
     assert values.shape == (2, 6, target.out_channels(5))
     torch.testing.assert_close(values[0, 1], IMAGES[0, :, :4, 4:8].flatten())
-    torch.testing.assert_close(target.to_images(values, (8, 12)), IMAGES)
+    decoded = Decoded(values, torch.ones(2, 1, 2, 3))
+    torch.testing.assert_close(target.to_images(decoded), IMAGES)
+    with pytest.raises(ValueError, match='grid is not known'):
+        target.to_images(Decoded(values))
     with pytest.raises(ValueError, match='cannot cut 8x12 images into patches of 5x5'):
         PixelTarget(patch_size=5)(IMAGES, FEATURES)
     with pytest.raises(ValueError, match='needs images'):
@@ -29,6 +32,10 @@ def test_feature_targets_are_detached_and_may_be_normalised() -> None:
     normal = FeatureTarget(normalize=True)(None, FEATURES).values
     torch.testing.assert_close(normal.mean(-1), torch.zeros(2, 6), atol=1e-6, rtol=0)
     torch.testing.assert_close(normal.var(-1, correction=0), torch.ones(2, 6), atol=1e-3, rtol=0)
+
+
+def test_features_cannot_be_drawn() -> None:
+    assert FeatureTarget().to_images(Decoded(FEATURES.tokens)) is None
 
 
 def test_reconstruction_loss_is_a_weighted_mean_square() -> None:

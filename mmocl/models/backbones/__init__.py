@@ -1,4 +1,5 @@
 from mmocl.models.backbones.conv_encoder import ConvEncoder
 from mmocl.models.backbones.timm_backbone import TimmBackbone
+from mmocl.models.backbones.token_backbone import TokenBackbone
 
-__all__ = ['ConvEncoder', 'TimmBackbone']
+__all__ = ['ConvEncoder', 'TimmBackbone', 'TokenBackbone']

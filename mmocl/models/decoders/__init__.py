@@ -1,4 +1,5 @@
 from mmocl.models.decoders.mlp_decoder import MLPDecoder
 from mmocl.models.decoders.spatial_broadcast import SpatialBroadcastDecoder
+from mmocl.models.decoders.transformer_decoder import TransformerDecoder
 
-__all__ = ['MLPDecoder', 'SpatialBroadcastDecoder']
+__all__ = ['MLPDecoder', 'SpatialBroadcastDecoder', 'TransformerDecoder']

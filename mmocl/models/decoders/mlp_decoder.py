@@ -32,6 +32,9 @@ class MLPDecoder(BaseModule):
         init_cfg: MMEngine's initialisation config.
     """
 
+    shape = 'tokens'
+    has_masks = True
+
     def __init__(
         self,
         slot_dim: int,

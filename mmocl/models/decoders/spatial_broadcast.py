@@ -27,6 +27,9 @@ class SpatialBroadcastDecoder(BaseModule):
         init_cfg: MMEngine's initialisation config.
     """
 
+    shape = 'image'
+    has_masks = True
+
     def __init__(
         self,
         slot_dim: int,

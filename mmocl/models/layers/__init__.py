@@ -1,19 +1,31 @@
+from mmocl.models.layers.attention import Attention, KeyValueCache
+from mmocl.models.layers.decoder_block import DecoderBlock
 from mmocl.models.layers.gaussian import (
     diagonal_log_density,
     token_variance,
     variance_floor,
     weighted_variance,
 )
+from mmocl.models.layers.patch_embedding import PatchEmbedding
+from mmocl.models.layers.patch_orders import PATCH_ORDERS, patch_order
 from mmocl.models.layers.precision import at_least_float32
 from mmocl.models.layers.require import require
 from mmocl.models.layers.scatter_slots import gather_slots, scatter_slots
 from mmocl.models.layers.soft_position_embedding import SoftPositionEmbedding
+from mmocl.models.layers.token_embedding import TokenEmbedding
 
 __all__ = [
+    'PATCH_ORDERS',
+    'Attention',
+    'DecoderBlock',
+    'KeyValueCache',
+    'PatchEmbedding',
     'SoftPositionEmbedding',
+    'TokenEmbedding',
     'at_least_float32',
     'diagonal_log_density',
     'gather_slots',
+    'patch_order',
     'require',
     'scatter_slots',
     'token_variance',

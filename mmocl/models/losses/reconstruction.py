@@ -15,6 +15,7 @@ class ReconstructionLoss(nn.Module):
     """
 
     name = 'reconstruction'
+    target_shapes = ('image', 'tokens')
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()

@@ -1,14 +1,14 @@
 from jaxtyping import Float
-from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional
 
+from mmocl.models.targets.base import ReconstructionTarget
 from mmocl.registry import MODELS
-from mmocl.structures import Features, Target
+from mmocl.structures import Codes, Features, Target
 
 
 @MODELS.register_module()
-class FeatureTarget(BaseModule):
+class FeatureTarget(ReconstructionTarget):
     """Reconstruct the backbone's tokens, detached.
 
     DINOSAUR, `arXiv:2209.14860 <https://arxiv.org/abs/2209.14860>`_.
@@ -19,15 +19,23 @@ class FeatureTarget(BaseModule):
         init_cfg: MMEngine's initialisation config.
     """
 
+    shape = 'tokens'
+    needs_features = True
+
     def __init__(self, normalize: bool = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.normalize = normalize
 
     def out_channels(self, in_channels: int) -> int:
-        """Channels of the target, given those of the backbone."""
+        """Channels of the backbone."""
         return in_channels
 
-    def forward(self, images: Float[Tensor, 'B 3 H W'] | None, features: Features) -> Target:
+    def forward(
+        self,
+        images: Float[Tensor, 'B 3 H W'] | None,
+        features: Features,
+        codes: Codes | None = None,
+    ) -> Target:
         """Return the tokens (B, N, C)."""
         tokens = features.tokens.detach()
         if self.normalize:

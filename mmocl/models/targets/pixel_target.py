@@ -3,12 +3,13 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn import functional
 
+from mmocl.models.targets.base import ReconstructionTarget
 from mmocl.registry import MODELS
-from mmocl.structures import Features, Target
+from mmocl.structures import Codes, Decoded, Features, Target
 
 
 @MODELS.register_module()
-class PixelTarget(BaseModule):
+class PixelTarget(ReconstructionTarget):
     """Reconstruct the normalised input image.
 
     Args:
@@ -20,12 +21,18 @@ class PixelTarget(BaseModule):
     def __init__(self, patch_size: int | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.patch_size = patch_size
+        self.shape = 'image' if patch_size is None else 'tokens'
 
     def out_channels(self, in_channels: int) -> int:
-        """Channels of the target, given those of the backbone."""
+        """Channels of a pixel or patch."""
         return 3 * (self.patch_size or 1) ** 2
 
-    def forward(self, images: Float[Tensor, 'B 3 H W'] | None, features: Features) -> Target:
+    def forward(
+        self,
+        images: Float[Tensor, 'B 3 H W'] | None,
+        features: Features,
+        codes: Codes | None = None,
+    ) -> Target:
         """Return the images, or their patches.
 
         Raises:
@@ -45,10 +52,24 @@ class PixelTarget(BaseModule):
         patches = functional.unfold(images, self.patch_size, stride=self.patch_size)
         return Target(patches.transpose(1, 2))
 
-    def to_images(self, recon: Tensor, image_size: tuple[int, int]) -> Float[Tensor, 'B 3 H W']:
-        """Turn a reconstruction in the form of the target back into images."""
+    def to_images(
+        self, decoded: Decoded, tokenizer: BaseModule | None = None
+    ) -> Float[Tensor, 'B 3 H W']:
+        """Put patches together again; their grid is that of the masks.
+
+        Raises:
+            ValueError: If there are patches, but no masks.
+        """
         if self.patch_size is None:
-            return recon
+            return decoded.recon
+        if decoded.masks is None:
+            raise ValueError(
+                'Patches without masks cannot be put together: their grid is not known.'
+            )
+        height, width = decoded.masks.shape[-2:]
         return functional.fold(
-            recon.transpose(1, 2), image_size, self.patch_size, stride=self.patch_size
+            decoded.recon.transpose(1, 2),
+            (height * self.patch_size, width * self.patch_size),
+            self.patch_size,
+            stride=self.patch_size,
         )
