@@ -16,6 +16,10 @@ DECODERS = {
         {'type': 'PixelTarget'},
     ),
     'MLPDecoder': ({'grid': (8, 8), 'hidden_channels': 8}, {'type': 'FeatureTarget'}),
+    'TransformerDecoder': (
+        {'grid': (8, 8), 'num_layers': 1, 'num_heads': 2},
+        {'type': 'FeatureTarget'},
+    ),
 }
 
 

@@ -18,11 +18,14 @@ class Features:
     """Tokens of a backbone, row-major over ``grid`` (h, w).
 
     ``mask`` is True where a token exists (None: everywhere), for images that were padded.
+    ``layers`` holds the tokens of several layers of a backbone, ``tokens`` being those of the last
+    (None: there is one layer).
     """
 
     tokens: Float[Tensor, 'B N C']
     grid: tuple[int, int]
     mask: Bool[Tensor, 'B N'] | None = None
+    layers: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)

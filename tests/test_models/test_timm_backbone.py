@@ -55,6 +55,13 @@ def test_blocks_and_cnn_stages() -> None:
     (maps,) = cnn(image)
     assert maps.shape == (1, 256, 4, 4)
     assert cnn.out_channels == 256
+    both = TimmBackbone(VIT, block=(0, 5))(image)
+    assert both.tokens is both.layers[1]
+    assert [layer.shape for layer in both.layers] == [first(image).tokens.shape] * 2
+    assert first(image).layers is None
+    assert len(TimmBackbone(VIT, block=(0, 5), output='maps')(image)) == 2
+    with pytest.raises(ValueError, match=r'Blocks must rise, got block=\(5, 0\)'):
+        TimmBackbone(VIT, block=(5, 0))
     with pytest.raises(ValueError, match='has 12 blocks'):
         TimmBackbone(VIT, block=12)
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -28,13 +29,13 @@ class TimmBackbone(BaseModule):
             fit.
         pretrained: Let timm download the weights; not together with ``checkpoint``.
         block: Which block of a ViT, or which stage of a CNN, gives the tokens; negative counts from
-            the last.
+            the last. Of several the last one does, and ``Features.layers`` holds the tokens of all.
         norm: Apply the model's final norm to the tokens (ViTs only).
         frozen: No gradient, and always in evaluation mode.
         position_resize: How a ViT's position embedding is brought to another image size:
             ``'timm'`` (bicubic with antialias) or ``'plain'`` (bicubic without).
-        output: ``'tokens'`` gives :class:`Features`; ``'maps'`` a tuple with one map (B, C, h, w),
-            as segmentation heads expect.
+        output: ``'tokens'`` gives :class:`Features`; ``'maps'`` a tuple with a map (B, C, h, w) a
+            block, as segmentation heads expect.
         init_cfg: MMEngine's initialisation config.
 
     Raises:
@@ -48,7 +49,7 @@ class TimmBackbone(BaseModule):
         model_name: str,
         checkpoint: str | None = None,
         pretrained: bool = False,
-        block: int = -1,
+        block: int | Sequence[int] = -1,
         norm: bool = False,
         frozen: bool = True,
         position_resize: str = 'timm',
@@ -67,14 +68,17 @@ class TimmBackbone(BaseModule):
         self.output = output
         self.model: Any = _create(model_name, pretrained)
         depth = len(self.model.feature_info)
-        if not -depth <= block < depth:
+        given = [block] if isinstance(block, int) else list(block)
+        if not given or not all(-depth <= b < depth for b in given):
             raise ValueError(f'{model_name} has {depth} blocks (or stages), got block={block}.')
-        self.block = block % depth
-        self.out_channels = self.model.feature_info[self.block]['num_chs']
+        self.blocks = [b % depth for b in given]
+        if sorted(set(self.blocks)) != self.blocks:
+            raise ValueError(f'Blocks must rise, got block={block} of {depth}.')
+        self.out_channels = self.model.feature_info[self.blocks[-1]]['num_chs']
         if checkpoint:
             _load(self.model, model_name, checkpoint)
         # What lies behind the block would cost memory, and in training get no gradient.
-        self.model.prune_intermediate_layers([self.block], prune_norm=not norm, prune_head=True)
+        self.model.prune_intermediate_layers(self.blocks, prune_norm=not norm, prune_head=True)
         if position_resize == 'plain':
             # Subclasses add tokens of their own; some models have no such embedding.
             if type(self.model).__name__ != 'VisionTransformer' or self.model.pos_embed is None:
@@ -108,16 +112,18 @@ class TimmBackbone(BaseModule):
                 f'{patch[0]}x{patch[1]}.'
             )
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            (maps,) = self.model.forward_intermediates(
+            maps = self.model.forward_intermediates(
                 images,
-                indices=[self.block],
+                indices=self.blocks,
                 norm=self.norm,
                 stop_early=True,
                 intermediates_only=True,
             )
         if self.output == 'maps':
-            return (maps,)
-        return Features(maps.flatten(2).transpose(1, 2), (maps.shape[2], maps.shape[3]))
+            return tuple(maps)
+        layers = tuple(layer.flatten(2).transpose(1, 2) for layer in maps)
+        grid = (maps[-1].shape[2], maps[-1].shape[3])
+        return Features(layers[-1], grid, layers=layers if len(layers) > 1 else None)
 
 
 def _create(model_name: str, pretrained: bool) -> Any:

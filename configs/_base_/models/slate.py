@@ -1,0 +1,27 @@
+# SLATE, small: 32x32 images are 64 tokens.
+model = dict(
+    type='SlotAutoencoder',
+    # Images in [0, 1]: the tokenizer's loss is a sum of squares of such.
+    data_preprocessor=dict(type='SlotDataPreprocessor', mean=(0, 0, 0), std=(255, 255, 255)),
+    tokenizer=dict(type='DiscreteVAE', vocab_size=64, channels=32),
+    backbone=dict(type='TokenBackbone', channels=64),
+    slot_head=dict(
+        type='SlotAttention',
+        slot_dim=64,
+        num_iters=3,
+        embed_channels=64,
+        mlp_channels=64,
+        initializer=dict(type='GaussianSlots', num_slots=5),
+    ),
+    decoder=dict(
+        type='TransformerDecoder',
+        grid=(8, 8),
+        channels=64,
+        num_layers=2,
+        num_heads=4,
+        dropout=0.1,
+        blocks='slate',
+    ),
+    target=dict(type='TokenTarget'),
+    losses=[dict(type='TokenCrossEntropyLoss')],
+)

@@ -1,0 +1,12 @@
+# SLATE: the tokenizer learns three times as fast (3e-4). Deviation: there only the others (1e-4)
+# are warmed up, and all are halved whenever validation stands still; here all are warmed up.
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=250000, val_interval=10000)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='Adam', lr=1e-4),
+    paramwise_cfg=dict(custom_keys={'tokenizer': dict(lr_mult=3.0)}),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [dict(type='LinearLR', start_factor=1e-4, by_epoch=False, end=30000)]
