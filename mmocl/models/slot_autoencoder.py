@@ -155,6 +155,10 @@ class SlotAutoencoder(BaseModel):
         samples = data_samples or [SlotDataSample() for _ in inputs]
         attn = slots.attn.unflatten(2, output.features.grid)
         images = self.to_images(output.decoded)
+        errors = None
+        if self.target.shape != 'ids':
+            squares = (output.decoded.recon - output.target.values).square()
+            errors = squares.flatten(1).mean(dim=1)
         for i, sample in enumerate(samples):
             sample.pred_attn = PixelData(data=attn[i])
             sample.pred_slots = InstanceData(slots=slots.slots[i], active=active[i])
@@ -162,6 +166,8 @@ class SlotAutoencoder(BaseModel):
                 sample.pred_slots.weight = slots.state.log_weight[i].exp()
             if output.decoded.masks is not None:
                 sample.pred_masks = PixelData(data=output.decoded.masks[i])
+            if errors is not None:
+                sample.recon_error = errors[i]
             if images is not None:
                 sample.pred_image = PixelData(data=self.data_preprocessor.to_pixels(images[i]))
         return samples

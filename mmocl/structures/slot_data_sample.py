@@ -16,7 +16,8 @@ class SlotDataSample(BaseDataElement):
     - ``pred_attn``: ``PixelData`` (K, h, w), attention of the slot head on the token grid.
     - ``pred_slots``: ``InstanceData`` with ``slots`` (K, D), ``active`` (K,) bool (False: neither
       decoded nor scored), and of mixture heads ``weight`` (K,).
-    - ``pred_image``: ``PixelData`` (3, H, W) in [0, 255], only for pixel targets.
+    - ``pred_image``: ``PixelData`` (3, H, W) in [0, 255], unless features are reconstructed.
+    - ``recon_error``: mean squared error of the reconstruction, unless it is of discrete tokens.
     """
 
 

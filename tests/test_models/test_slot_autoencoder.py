@@ -44,6 +44,7 @@ def test_predict_fills_every_field() -> None:
         assert sample.pred_slots.slots.shape == (3, 12)
         assert sample.pred_image.data.shape == (3, 16, 16)
         assert 0 <= sample.pred_image.data.min() <= sample.pred_image.data.max() <= 255
+        assert sample.recon_error > 0
     with pytest.raises(AssertionError, match='PixelData'):
         samples[0].pred_masks = InstanceData()
 

@@ -1,0 +1,10 @@
+_base_ = [
+    '../_base_/models/psa_dino_transformer.py',
+    '../_base_/datasets/voc_224.py',
+    '../_base_/schedules/adam_500k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    slot_head=dict(initializer=dict(num_slots=6)),
+    decoder=dict(num_heads=4),
+)
