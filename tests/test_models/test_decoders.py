@@ -154,3 +154,40 @@ def test_active_of_another_shape_is_refused(decoder) -> None:
         decoder(slots, active=ACTIVE.flatten())
     with pytest.raises(ValueError, match='leaves an image without slots'):
         decoder(slots, active=ACTIVE & torch.tensor([[True], [False]]))
+
+
+def _direct(decoder: MLPDecoder, slots: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The MLP decoder as it is written down: K full outputs a patch, mixed by their alpha."""
+    hidden = decoder.embed(slots)[:, :, None] + decoder.position
+    for layer in decoder.hidden:
+        hidden = layer(hidden).relu()
+    features, alpha = decoder.project(hidden).split([decoder.project.out_features - 1, 1], dim=-1)
+    masks = alpha.softmax(dim=1)
+    return (features * masks).sum(dim=1), masks.squeeze(-1).unflatten(2, decoder.grid)
+
+
+@pytest.mark.parametrize('embed_channels', [None, 12])
+@pytest.mark.parametrize(('dtype', 'bound'), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
+def test_the_short_cuts_of_the_mlp_are_exact(dtype, bound, embed_channels) -> None:
+    decoder = MLPDecoder(32, 24, (4, 6), 64, num_hidden=3, embed_channels=embed_channels)
+    with torch.no_grad():
+        # Biases start at 0, where a forgotten one would not show; larger weights give uneven masks.
+        for parameter in decoder.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 1.5 * parameter.shape[-1] ** -0.5)
+    decoder.to(dtype)
+    slots = torch.randn(2, 5, 32, dtype=dtype, requires_grad=True)
+    wrt = {'slots': slots, **dict(decoder.named_parameters())}
+
+    decoded = decoder(slots)
+    recon, masks = _direct(decoder, slots)
+    weights = torch.randn_like(recon), torch.randn_like(masks)
+    ours = (decoded.recon * weights[0]).sum() + (decoded.masks * weights[1]).sum()
+    theirs = (recon * weights[0]).sum() + (masks * weights[1]).sum()
+    pairs = {'recon': (decoded.recon, recon), 'masks': (decoded.masks, masks)}
+    grads = (torch.autograd.grad(loss, list(wrt.values())) for loss in (ours, theirs))
+    pairs |= dict(zip(wrt, zip(*grads, strict=True), strict=True))
+    for name, (got, want) in pairs.items():
+        error = (got - want).norm() / want.norm()
+        assert error < bound, (name, error)
+    # Slots share the patches, so that the order of mixing and projecting matters.
+    assert masks.amax(dim=1).mean() < 0.95
