@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tools.results import entry_of
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/psa/psa_conv_sprites.py'
 TINY = [
@@ -166,6 +168,16 @@ def test_the_demo_scores_before_and_after(tmp_path) -> None:
     assert metrics['steps'] == 3
     assert metrics['ocl_fg_ari'] != metrics['untrained_ocl_fg_ari']
     assert metrics['protocol'] == 'square128'
+    assert metrics['headline'] == 'ocl_fg_ari'
+    assert metrics['hardware'].endswith(', 1 thread') or torch.cuda.is_available()
+    assert (
+        f'OMP_NUM_THREADS=1 python tools/demo.py --work-dir w --cfg-options {TINY[0]}'
+        in (metrics['command'])
+    )
+    # What writes tables takes it as it is.
+    entry = entry_of([metrics])
+    assert entry['Protocol'] == 'square128 v1'
+    assert entry['Results'][0]['fg_ari'] == round(metrics['ocl_fg_ari'], 3)
     assert metrics['data']['type'] == 'ColoredSprites'
     with Image.open(tmp_path / 'masks.png') as picture:
         assert picture.size == (5 * 132 - 4, 6 * 132 - 4)

@@ -1,21 +1,35 @@
-"""Train and score the embedded default, and write a picture: what ``make demo`` runs.
+"""Train and score a config, the embedded default if none is named, and write a picture.
 
-Writes ``metrics.json`` (trained and untrained model, scored in the same run) and ``masks.png``
-(rows: images; columns: input, reconstruction, decoder masks, attention, true masks).
+Writes ``metrics.json`` (trained and untrained model, scored in the same run, and what is needed to
+repeat it; ``tools/results.py record`` reads it) and ``masks.png`` (rows: images; columns: input,
+reconstruction, decoder masks, attention, true masks). ``make demo`` runs it.
 """
 
 import argparse
 import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
+from mmengine.evaluator import BaseMetric
 from mmengine.runner import Runner
 from PIL import Image
 
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.visualization.drawing import contact_sheet
 from mmocl.visualization.slot_visualizer import tiles
+
+# The first of these that the evaluators give is printed.
+HEADLINES = {'ocl/fg_ari': 'FG-ARI', 'ocl/attn_fg_ari': 'FG-ARI of attention'}
 
 
 def main() -> None:
@@ -30,6 +44,7 @@ def main() -> None:
     cfg.work_dir = args.work_dir
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
+    commit = _commit()  # of the code that runs, not of what is checked out when it ends
     runner = Runner.from_cfg(cfg)
     untrained = runner.test()
     start = time.perf_counter()
@@ -38,22 +53,98 @@ def main() -> None:
     trained = runner.test()
 
     work_dir = Path(args.work_dir)
+    headline = headline_of(trained)
     metrics = {
         'config': args.config,
+        'command': command_of(sys.argv, os.environ),
+        'commit': commit,
+        'hardware': _hardware(),
         'data': dict(cfg.test_dataloader.dataset),
-        'protocol': cfg.test_evaluator.protocol,
+        **protocols_of(runner.test_loop.evaluator.metrics),
         'seed': runner.seed,
         'steps': runner.iter,
         'train_seconds': round(seconds, 1),
-        **{name.replace('/', '_'): value for name, value in trained.items()},
-        **{f'untrained_{name.replace("/", "_")}': value for name, value in untrained.items()},
+        'headline': headline.replace('/', '_'),
+        **_scores(trained),
+        **_scores(untrained, 'untrained_'),
     }
-    (work_dir / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
+    text = json.dumps(metrics, indent=2, allow_nan=False)
+    (work_dir / 'metrics.json').write_text(text + '\n')
     _draw(runner, args.num_images, work_dir / 'masks.png')
     print(
-        f'FG-ARI {metrics["ocl_fg_ari"]:.3f} (untrained {metrics["untrained_ocl_fg_ari"]:.3f}); '
+        f'{HEADLINES.get(headline, headline)} {trained[headline]:.3f} '
+        f'(untrained {untrained[headline]:.3f}); '
         f'see {work_dir / "metrics.json"} and {work_dir / "masks.png"}'
     )
+
+
+def headline_of(metrics: Iterable[str]) -> str:
+    """Name of the metric that stands for a run; the first one if none is known."""
+    names = list(metrics)
+    return next((name for name in HEADLINES if name in names), names[0])
+
+
+def protocols_of(metrics: Sequence[BaseMetric]) -> dict[str, str | None]:
+    """Protocols that the evaluators score under, and their versions, without repetition."""
+    protocols = {m.protocol.name: m.protocol for m in metrics if hasattr(m, 'protocol')}
+    if not protocols:
+        return {'protocol': None, 'protocol_version': None}
+    versions = (str(protocol.version) for protocol in protocols.values())
+    return {'protocol': ', '.join(protocols), 'protocol_version': ', '.join(versions)}
+
+
+def command_of(argv: Sequence[str], environ: Mapping[str, str]) -> str:
+    """The command line of all seeds: S stands for the seed and w for the folder of the run.
+
+    Args:
+        argv: Script and arguments.
+        environ: Environment, of which ``OMP_NUM_THREADS`` belongs to the command.
+
+    Returns:
+        A line for a shell.
+    """
+    words = ['python', f'tools/{Path(argv[0]).name}']
+    for before, word in pairwise(argv):
+        if before == '--work-dir':
+            word = 'w'
+        elif word.startswith('--work-dir='):
+            word = '--work-dir=w'
+        elif word.startswith('randomness.seed='):
+            word = 'randomness.seed=S'
+        words.append(word)
+    threads = environ.get('OMP_NUM_THREADS')
+    return (f'OMP_NUM_THREADS={threads} ' if threads else '') + shlex.join(words)
+
+
+def _commit() -> str | None:
+    """Short hash of the checked-out commit, marked if files differ from it; None without git."""
+    command = ['git', 'describe', '--always', '--dirty', '--exclude=*']
+    folder = Path(__file__).parent
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()
+
+
+def _hardware() -> str:
+    """Name of the GPU, or of the processor and how many threads of it work."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    name = names[0] if names else platform.processor() or platform.machine()
+    threads = torch.get_num_threads()
+    return f'{name}, {threads} {"thread" if threads == 1 else "threads"}'
+
+
+def _scores(metrics: Mapping[str, float], prefix: str = '') -> dict[str, float | None]:
+    """Metrics under flat names, with None for nan, which JSON does not know."""
+    return {
+        f'{prefix}{name.replace("/", "_")}': None if math.isnan(value) else value
+        for name, value in metrics.items()
+    }
 
 
 def _draw(runner: Runner, num_images: int, path: Path) -> None:

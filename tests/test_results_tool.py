@@ -1,0 +1,282 @@
+"""``tools/results.py``: results of runs to metafiles, metafiles to tables."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from tools.demo import command_of, headline_of, protocols_of
+from tools.results import changed_readmes, columns, dump, record_runs, render, with_tables
+
+ROOT = Path(__file__).resolve().parents[1]
+METAFILES = sorted(ROOT.glob('configs/*/metafile.yml'))
+METAFILE = """\
+Collections:
+  - Name: Some Method
+    README: configs/some/README.md
+Models:
+  - Name: first
+    In Collection: Some Method
+    Config: configs/some/first.py
+    Results: null
+  - Name: first, by hand
+    In Collection: Some Method
+    Config: configs/some/first.py
+    Command: configs/some/README.md
+    Commit: abc1234 (seed 0 at 1234567)
+    Hardware: two cores
+    Steps: 1500
+    Data: a few images
+    Protocol: spot320 v1
+    Results:
+      - {seed: 0, coco_mbo_i: 0.140}
+"""
+README = """\
+# Some method
+<!-- results: begin -->
+old
+<!-- results: end -->
+by hand: 0.1
+"""
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    folder = tmp_path / 'configs' / 'some'
+    folder.mkdir(parents=True)
+    (folder / 'metafile.yml').write_text(METAFILE)
+    (folder / 'README.md').write_text(README)
+    return tmp_path
+
+
+def run_folder(root: Path, seed: int, **changes: object) -> Path:
+    """A folder as ``tools/demo.py`` leaves it."""
+    metrics = {
+        'config': 'configs/some/first.py',
+        'command': 'python tools/demo.py --config configs/some/first.py',
+        'commit': 'abc1234',
+        'hardware': 'a processor, 1 thread',
+        'data': {
+            'type': 'Sprites', 'data_root': '/home/me/data', 'size': 32, 'shift': 0.25,
+            'test_mode': True, 'pipeline': [{'type': 'Pack'}],
+        },
+        'protocol': 'square128, spot320',
+        'protocol_version': '1, 2',
+        'seed': seed,
+        'steps': 1500,
+        'train_seconds': 3.1,
+        'headline': 'ocl_fg_ari',
+        'ocl_fg_ari': 0.81449 + seed / 100,
+        'ocl_fg_ari_multi': 0.8,
+        'ocl_mbo_c': 0.2,
+        'ocl_mbo_i': 0.1,
+        'ocl_attn_fg_ari': None,
+        'ocl_num_images_mbo': 320.0,
+        'set_ap_inf': 1.0,
+        'set_num_objects': 7.0,
+        'untrained_ocl_fg_ari': 0.01,
+        'untrained_ocl_mbo_i': 0.02,
+        **changes,
+    }  # fmt: skip
+    folder = root / f'run-{seed}'
+    folder.mkdir(exist_ok=True)
+    (folder / 'metrics.json').write_text(json.dumps(metrics))
+    return folder
+
+
+def models_of(root: Path) -> list[dict]:
+    return yaml.safe_load((root / 'configs/some/metafile.yml').read_text())['Models']
+
+
+def test_runs_become_an_entry_in_its_place(root) -> None:
+    path = record_runs(root, [run_folder(root, 1), run_folder(root, 0)])
+    models = models_of(root)
+    assert list(models[0]) == [
+        'Name', 'In Collection', 'Config', 'Command', 'Commit', 'Hardware', 'Steps', 'Data',
+        'Protocol', 'Results',
+    ]  # fmt: skip
+    assert models[0] == {
+        'Name': 'first',
+        'In Collection': 'Some Method',
+        'Config': 'configs/some/first.py',
+        'Command': 'python tools/demo.py --config configs/some/first.py',
+        'Commit': 'abc1234',
+        'Hardware': 'a processor, 1 thread',
+        'Steps': 1500,
+        'Data': 'Sprites, size 32, shift 0.25',
+        'Protocol': 'square128 v1, spot320 v2',
+        'Results': [
+            {
+                'seed': seed, 'fg_ari': value, 'mbo_i': 0.1, 'attn_fg_ari': None,
+                'set_ap_inf': 1.0, 'untrained_fg_ari': 0.01,
+            }
+            for seed, value in ((0, 0.814), (1, 0.824))
+        ],
+    }  # fmt: skip
+    # What stands there by hand stays as it was, to the letter.
+    assert METAFILE[METAFILE.index('  - Name: first, by hand') :] in path.read_text()
+    text = path.read_text()
+    record_runs(root, [run_folder(root, 1), run_folder(root, 0)])
+    assert path.read_text() == text
+
+
+def test_a_new_config_is_the_last_entry(root) -> None:
+    record_runs(root, [run_folder(root, 0, config='configs/some/second.py')])
+    models = models_of(root)
+    assert [m['Name'] for m in models] == ['first', 'first, by hand', 'second']
+    assert models[2]['In Collection'] == 'Some Method'
+
+
+def test_commits_of_single_seeds_are_named(root) -> None:
+    runs = [run_folder(root, 0), run_folder(root, 1, commit=None), run_folder(root, 2)]
+    record_runs(root, runs)
+    assert models_of(root)[0]['Commit'] == 'abc1234 (seed 0, 2), unknown (seed 1)'
+
+
+@pytest.mark.parametrize('commit', ['1234567', '12345e7', '0123456'])
+def test_a_commit_stays_a_string(root, commit) -> None:
+    record_runs(root, [run_folder(root, 0, commit=commit)])
+    assert models_of(root)[0]['Commit'] == commit
+
+
+def test_runs_that_do_not_belong_together_are_refused(root) -> None:
+    with pytest.raises(ValueError, match=r"agree in 'steps', got by seed \{0: 1500, 1: 3\}"):
+        record_runs(root, [run_folder(root, 0), run_folder(root, 1, steps=3)])
+    with pytest.raises(ValueError, match=r'one run a seed, got seeds \[0, 0\]'):
+        record_runs(root, [run_folder(root, 0)] * 2)
+    with pytest.raises(ValueError, match=r'configs/other/first\.py needs metafile\.yml'):
+        record_runs(root, [run_folder(root, 0, config='configs/other/first.py')])
+    path = run_folder(root, 0) / 'metrics.json'
+    path.write_text(json.dumps({'seed': 0}))
+    with pytest.raises(ValueError, match=r"lacks \['config', 'command', .* run tools/demo\.py"):
+        record_runs(root, [path.parent])
+    assert (root / 'configs/some/metafile.yml').read_text() == METAFILE
+
+
+def test_tables_stand_between_the_markers(root) -> None:
+    record_runs(root, [run_folder(root, 1), run_folder(root, 0)])
+    ((path, text),) = changed_readmes(root).items()
+    assert (
+        text
+        == """\
+# Some method
+<!-- results: begin -->
+
+| config | FG-ARI | FG-ARI, attention | mBO_i | `set_ap_inf` | FG-ARI, untrained |
+|---|---|---|---|---|---|
+| `first.py` | 0.814, 0.824 | - | 0.100, 0.100 | 1.000, 1.000 | 0.010, 0.010 |
+
+| config | `coco_mbo_i` |
+|---|---|
+| first, by hand | 0.140 |
+
+`first.py`: seeds 0, 1; 1,500 steps; Sprites, size 32, shift 0.25; \
+protocol square128 v1, spot320 v2; \
+commit abc1234; a processor, 1 thread.
+
+```bash
+python tools/demo.py --config configs/some/first.py
+```
+
+first, by hand: seed 0; 1,500 steps; a few images; protocol spot320 v1; \
+commit abc1234 (seed 0 at 1234567); two cores.
+The commands are in `configs/some/README.md`.
+
+<!-- results: end -->
+by hand: 0.1
+"""
+    )
+    path.write_text(text)
+    assert not changed_readmes(root)
+
+
+def test_configs_of_a_series_share_their_command(root) -> None:
+    for name in ('first', 'second'):
+        config = f'configs/some/{name}.py'
+        record_runs(root, [run_folder(root, 0, config=config, command=f'train {config}')])
+    text = render(models_of(root))
+    assert '`first.py`, `second.py`: seed 0;' in text
+    assert text.count('```bash\ntrain CONFIG\n```') == 1
+
+
+def test_configs_that_were_not_run_are_named(root) -> None:
+    (path,) = changed_readmes(root)
+    assert 'Not run: `first.py`.\n' in changed_readmes(root)[path]
+
+
+def test_other_folders_can_be_shown(root) -> None:
+    shutil.copytree(root / 'configs/some', root / 'configs/other')
+    record_runs(root, [run_folder(root, 0, config='configs/some/second.py')])
+    text = README.replace('begin', 'begin some')
+    shown = with_tables(text, root / 'configs/other')
+    assert '<!-- results: begin some -->\n' in shown
+    assert '| `second.py` | 0.814' in shown
+
+
+def test_a_lonely_marker_is_refused(root) -> None:
+    with pytest.raises(ValueError, match=r'some/README\.md has a results marker without its'):
+        with_tables(README.replace('<!-- results: end -->\n', ''), root / 'configs/some')
+
+
+def test_columns_have_one_order() -> None:
+    row = {'seed': 0, 'untrained_fg_ari': 0, 'odd': 0, 'attn_mbo_i': 0, 'mbo_i': 0, 'fg_ari': 0}
+    wanted = ['fg_ari', 'mbo_i', 'attn_mbo_i', 'odd', 'untrained_fg_ari']
+    assert columns([{'Results': [row]}]) == wanted
+
+
+def test_the_readmes_hold_what_the_metafiles_say() -> None:
+    assert not changed_readmes(ROOT), 'run "python tools/results.py tables"'
+
+
+@pytest.mark.parametrize('path', METAFILES, ids=lambda path: path.parent.name)
+def test_metafiles_are_as_the_tool_writes_them(path) -> None:
+    # Else a recorded run would change lines that have nothing to do with it.
+    content = yaml.safe_load(path.read_text())
+    assert dump(content) == path.read_text()
+    assert all((ROOT / model['Config']).is_file() for model in content['Models'])
+
+
+def test_check_exits_with_1(root) -> None:
+    (root / 'tools').mkdir()
+    script = Path(shutil.copy(ROOT / 'tools/results.py', root / 'tools'))
+
+    def tables(*flags: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(script), 'tables', *flags]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    checked = tables('--check')
+    assert checked.returncode == 1
+    assert checked.stdout == 'configs/some/README.md differs\n'
+    assert tables().returncode == 0
+    assert tables('--check').returncode == 0
+
+
+def test_the_command_is_that_of_all_seeds() -> None:
+    argv = [
+        '/home/me/tools/demo.py', '--config', 'a.py', '--work-dir', '/tmp/me/7', '--cfg-options',
+        'randomness.seed=7', 'grid=(1, 2)',
+    ]  # fmt: skip
+    wanted = (
+        "tools/demo.py --config a.py --work-dir w --cfg-options randomness.seed=S 'grid=(1, 2)'"
+    )
+    assert command_of(argv, {}) == f'python {wanted}'
+    assert command_of(argv, {'OMP_NUM_THREADS': '1'}) == f'OMP_NUM_THREADS=1 python {wanted}'
+    assert command_of(['demo.py', '--work-dir=x'], {}) == 'python tools/demo.py --work-dir=w'
+
+
+def test_the_headline_is_fg_ari_where_there_is_one() -> None:
+    assert headline_of(['fg/iou', 'ocl/attn_fg_ari', 'ocl/fg_ari']) == 'ocl/fg_ari'
+    assert headline_of(['fg/iou', 'ocl/attn_fg_ari']) == 'ocl/attn_fg_ari'
+    assert headline_of(['set/ap_inf', 'set/ap_1']) == 'set/ap_inf'
+
+
+def test_protocols_of_several_evaluators() -> None:
+    a, b = (SimpleNamespace(protocol=SimpleNamespace(name=n, version=v)) for n, v in ('x1', 'y2'))
+    assert protocols_of([a, SimpleNamespace()]) == {'protocol': 'x', 'protocol_version': '1'}
+    assert protocols_of([a, b, a]) == {'protocol': 'x, y', 'protocol_version': '1, 2'}
+    assert protocols_of([SimpleNamespace()]) == {'protocol': None, 'protocol_version': None}
