@@ -50,8 +50,10 @@ def main() -> None:
     }
     (work_dir / 'metrics.json').write_text(json.dumps(metrics, indent=2) + '\n')
     _draw(runner, args.num_images, work_dir / 'masks.png')
+    # A decoder without masks is scored by the attention alone.
+    score = 'ocl_fg_ari' if 'ocl_fg_ari' in metrics else 'ocl_attn_fg_ari'
     print(
-        f'FG-ARI {metrics["ocl_fg_ari"]:.3f} (untrained {metrics["untrained_ocl_fg_ari"]:.3f}); '
+        f'FG-ARI {metrics[score]:.3f} (untrained {metrics[f"untrained_{score}"]:.3f}); '
         f'see {work_dir / "metrics.json"} and {work_dir / "masks.png"}'
     )
 

@@ -1,4 +1,5 @@
+from mmocl.models.decoders.conv_decoder import ConvDecoder
 from mmocl.models.decoders.mlp_decoder import MLPDecoder
 from mmocl.models.decoders.spatial_broadcast import SpatialBroadcastDecoder
 
-__all__ = ['MLPDecoder', 'SpatialBroadcastDecoder']
+__all__ = ['ConvDecoder', 'MLPDecoder', 'SpatialBroadcastDecoder']
