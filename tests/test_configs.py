@@ -52,8 +52,9 @@ def test_config_runs(config, tmp_path) -> None:
     runner.train()
     metrics = runner.test()
     assert metrics['ocl/num_images'] == 4
-    assert -1 <= metrics['ocl/fg_ari'] <= 1
-    assert 0 < metrics['ocl/mbo_i'] <= 1
+    prefix = 'ocl/' if runner.model.decoder.has_masks else 'ocl/attn_'
+    assert -1 <= metrics[f'{prefix}fg_ari'] <= 1
+    assert 0 < metrics[f'{prefix}mbo_i'] <= 1
     assert list(tmp_path.glob('*/vis_data/vis_image/val_0*.png'))
 
 
