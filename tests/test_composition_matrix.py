@@ -7,11 +7,15 @@ import torch
 
 from mmocl.registry import MODELS
 
-INITIALIZERS = ['GaussianSlots', 'LearnedSlots', 'BufferSlots', 'TransformerSlots']
+INITIALIZERS = ['GaussianSlots', 'LearnedSlots', 'BufferSlots', 'TransformerSlots', 'PooledSlots']
 HEADS = ['SlotAttention', 'ProbabilisticSlotAttention', 'SlotMixture']
 GRADIENTS = ['unrolled', 'implicit', 'bilevel']
 DECODERS = {
     'SpatialBroadcastDecoder': (
+        {'channels': 4, 'broadcast_size': (4, 4), 'strides': (2, 2)},
+        {'type': 'PixelTarget'},
+    ),
+    'ConvDecoder': (
         {'channels': 4, 'broadcast_size': (4, 4), 'strides': (2, 2)},
         {'type': 'PixelTarget'},
     ),
@@ -51,5 +55,7 @@ def test_combination(initializer, head, gradient, decoder) -> None:
     for name, parameter in model.named_parameters():
         assert not parameter.requires_grad or parameter.grad.abs().sum() > 0, name
     optimizer.step()
-    masks = model.predict(images)[0].pred_masks.data
+    sample = model.predict(images)[0]
+    assert ('pred_masks' in sample) == model.decoder.has_masks
+    masks = sample.get('pred_masks', sample.pred_attn).data
     torch.testing.assert_close(masks.sum(0), torch.ones(masks.shape[1:]))

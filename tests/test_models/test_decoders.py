@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmocl.models.decoders import MLPDecoder, SpatialBroadcastDecoder
+from mmocl.models.decoders import ConvDecoder, MLPDecoder, SpatialBroadcastDecoder
 from mmocl.structures import Decoded, Target
 
 
@@ -31,6 +31,10 @@ def test_a_target_of_another_size_is_refused() -> None:
         SpatialBroadcastDecoder(8, channels=4, strides=(2,))(
             torch.randn(1, 2, 8), Target(torch.zeros(1, 3, 32, 32))
         )
+    with pytest.raises(ValueError, match=r'paints \(4, 6\) images, but the target is \(4, 4\)'):
+        ConvDecoder(8, channels=4, broadcast_size=(2, 3), strides=(2,))(
+            torch.randn(1, 2, 8), Target(torch.zeros(1, 3, 4, 4))
+        )
 
 
 ACTIVE = torch.tensor([[True, False, True, False], [False, True, True, True]])
@@ -40,6 +44,7 @@ WITH_ACTIVE = {
         SpatialBroadcastDecoder,
         {'channels': 4, 'broadcast_size': (2, 3), 'strides': (2,)},
     ),
+    'conv': (ConvDecoder, {'channels': 4, 'broadcast_size': (2, 3), 'strides': (2,)}),
 }
 
 
@@ -91,9 +96,10 @@ def test_inactive_slots_are_exactly_zero_and_get_no_gradient(decoder) -> None:
     slots.requires_grad_()
     decoded = decoder(slots, active=ACTIVE)
     decoded.recon.square().sum().backward()
-    assert (decoded.masks[~ACTIVE] == 0).all()
-    assert (decoded.masks[ACTIVE] > 0).all()
-    torch.testing.assert_close(decoded.masks.sum(1), torch.ones(2, 4, 6, dtype=torch.float64))
+    if decoder.has_masks:
+        assert (decoded.masks[~ACTIVE] == 0).all()
+        assert (decoded.masks[ACTIVE] > 0).all()
+        torch.testing.assert_close(decoded.masks.sum(1), torch.ones(2, 4, 6, dtype=torch.float64))
     if decoded.slot_recons is not None:
         assert (decoded.slot_recons[~ACTIVE] == 0).all()
     assert (slots.grad[~ACTIVE] == 0).all()
@@ -114,9 +120,10 @@ def test_active_slots_decode_under_bf16_autocast(decoder) -> None:
         decoded = decoder(slots, active=ACTIVE)
         decoded.recon.float().square().sum().backward()
     full = decoder(slots, active=ACTIVE)
-    torch.testing.assert_close(decoded.masks.float(), full.masks, atol=2e-2, rtol=0)
+    if decoder.has_masks:
+        torch.testing.assert_close(decoded.masks.float(), full.masks, atol=2e-2, rtol=0)
+        assert (decoded.masks[~ACTIVE] == 0).all()
     torch.testing.assert_close(decoded.recon.float(), full.recon, atol=2e-2, rtol=5e-2)
-    assert (decoded.masks[~ACTIVE] == 0).all()
     assert slots.grad[ACTIVE].isfinite().all()
 
 
@@ -191,3 +198,43 @@ def test_the_short_cuts_of_the_mlp_are_exact(dtype, bound, embed_channels) -> No
         assert error < bound, (name, error)
     # Slots share the patches, so that the order of mixing and projecting matters.
     assert masks.amax(dim=1).mean() < 0.95
+
+
+def test_the_conv_decoder_mixes_first_and_paints_once() -> None:
+    decoder = ConvDecoder(8, channels=4, broadcast_size=(2, 3), strides=(2,)).double()
+    painted = []
+    decoder.layers.register_forward_hook(lambda module, args, out: painted.append(args[0].shape))
+    slots = torch.randn(2, 4, 8, dtype=torch.float64)
+    decoded = decoder(slots)
+    assert painted == [(2, 4, 2, 3)]
+    assert decoded.masks is None
+    assert decoded.slot_recons is None
+    assert decoded.recon.shape == (2, 3, 4, 6)
+    order = torch.tensor([3, 1, 0, 2])
+    torch.testing.assert_close(decoder(slots[:, order]).recon, decoded.recon)
+    # A slot's share of a place is a softmax: K equal slots are one.
+    same = slots[:, :1].expand(-1, 4, -1)
+    torch.testing.assert_close(decoder(same).recon, decoder(slots[:, :1]).recon)
+
+
+def test_the_conv_decoder_is_not_additive() -> None:
+    """An additive decoder's image is a sum over slots of what depends on one slot, but for alpha.
+
+    With equal shares, changes of two slots would add up.
+    """
+    decoder = ConvDecoder(8, channels=16, broadcast_size=(4, 4), strides=(2,)).double()
+    last = decoder.slot_layers[-1]
+    torch.nn.init.zeros_(last.weight.data[-1])
+    slots = torch.randn(1, 2, 8, dtype=torch.float64)
+    first, second = slots.clone(), slots.clone()
+    first[:, 0] += 1
+    second[:, 1] += 1
+    start, both = decoder(slots).recon, decoder(slots + 1).recon
+    effects = decoder(first).recon - start + decoder(second).recon - start
+    assert (both - start - effects).abs().max() > 1e-3
+
+
+def test_decoders_say_what_they_give() -> None:
+    assert (SpatialBroadcastDecoder.has_masks, SpatialBroadcastDecoder.shape) == (True, 'image')
+    assert (ConvDecoder.has_masks, ConvDecoder.shape) == (False, 'image')
+    assert (MLPDecoder.has_masks, MLPDecoder.shape) == (True, 'tokens')

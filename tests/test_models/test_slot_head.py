@@ -77,6 +77,7 @@ INITIALIZERS = [
     {'type': 'LearnedSlots'},
     {'type': 'BufferSlots'},
     {'type': 'TransformerSlots'},
+    {'type': 'PooledSlots', 'pool_size': 2},
 ]
 
 

@@ -32,8 +32,10 @@ class MLPDecoder(BaseModule):
         init_cfg: MMEngine's initialisation config.
     """
 
-    shape = 'tokens'
+    #: Whether the reconstruction comes with masks of the slots.
     has_masks = True
+    #: What is reconstructed: an ``'image'`` or ``'tokens'``.
+    shape = 'tokens'
 
     def __init__(
         self,

@@ -3,9 +3,14 @@ from collections.abc import Sequence
 
 from jaxtyping import Bool, Float
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmocl.models.layers import SoftPositionEmbedding, gather_slots, scatter_slots
+from mmocl.models.layers import (
+    SoftPositionEmbedding,
+    gather_slots,
+    scatter_slots,
+    transposed_convs,
+)
 from mmocl.registry import MODELS
 from mmocl.structures import Decoded, Target
 
@@ -27,8 +32,10 @@ class SpatialBroadcastDecoder(BaseModule):
         init_cfg: MMEngine's initialisation config.
     """
 
-    shape = 'image'
+    #: Whether the reconstruction comes with masks of the slots.
     has_masks = True
+    #: What is reconstructed: an ``'image'`` or ``'tokens'``.
+    shape = 'image'
 
     def __init__(
         self,
@@ -43,21 +50,7 @@ class SpatialBroadcastDecoder(BaseModule):
         self.out_channels = out_channels
         self.broadcast_size = (int(broadcast_size[0]), int(broadcast_size[1]))
         self.position = SoftPositionEmbedding(slot_dim)
-        layers: list[nn.Module] = []
-        for i, stride in enumerate(strides):
-            layers += [
-                nn.ConvTranspose2d(
-                    channels if i else slot_dim,
-                    channels,
-                    5,
-                    stride=stride,
-                    padding=2,
-                    output_padding=stride - 1,
-                ),
-                nn.ReLU(inplace=True),
-            ]
-        layers.append(nn.ConvTranspose2d(channels, out_channels + 1, 3, padding=1))
-        self.layers = nn.Sequential(*layers)
+        self.layers = transposed_convs(slot_dim, channels, strides, out_channels + 1)
 
     def forward(
         self,

@@ -13,6 +13,7 @@ from mmocl.models.layers.require import require
 from mmocl.models.layers.scatter_slots import gather_slots, scatter_slots
 from mmocl.models.layers.soft_position_embedding import SoftPositionEmbedding
 from mmocl.models.layers.token_embedding import TokenEmbedding
+from mmocl.models.layers.transposed_convs import transposed_convs
 
 __all__ = [
     'PATCH_ORDERS',
@@ -29,6 +30,7 @@ __all__ = [
     'require',
     'scatter_slots',
     'token_variance',
+    'transposed_convs',
     'variance_floor',
     'weighted_variance',
 ]

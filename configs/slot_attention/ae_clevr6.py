@@ -1,0 +1,20 @@
+_base_ = [
+    '../_base_/models/ae_conv.py',
+    '../_base_/datasets/clevr6_128.py',
+    '../_base_/schedules/adam_sa_500k.py',
+    '../_base_/default_runtime.py',
+]
+# slot_attention_clevr6.py without slot attention.
+model = dict(
+    backbone=dict(channels=64, strides=(1, 1, 1, 1), kernel_size=5),
+    slot_head=dict(
+        slot_dim=64,
+        embed_channels=64,
+        initializer=dict(num_slots=7, hidden_channels=512),
+    ),
+    decoder=dict(channels=64, strides=(2, 2, 2, 2, 1)),
+)
+train_dataloader = dict(batch_size=64)
+# Its slots attend to nothing.
+val_evaluator = dict(mask_sources=['decoder'])
+test_evaluator = val_evaluator
