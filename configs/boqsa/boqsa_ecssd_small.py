@@ -4,8 +4,8 @@ _base_ = [
     '../_base_/schedules/adam_small.py',
     '../_base_/default_runtime.py',
 ]
-# Foreground extraction: one slot for salient objects, one for the rest, as in the paper's table 4, but by
-# the mixture decoder, and small.
+# Foreground extraction (the paper's table 4), small: one slot for salient objects,
+# one for the rest, and the mixture decoder.
 model = dict(
     backbone=dict(strides=(2, 2), kernel_size=5),
     slot_head=dict(initializer=dict(num_slots=2)),
