@@ -77,7 +77,7 @@ def test_random_flip_of_mmcv_works_unchanged() -> None:
 
 @pytest.mark.parametrize('change', [{'crop': 'random'}, {'flip': True}])
 def test_ground_truth_of_a_moved_image(change: dict) -> None:
-    with pytest.raises(ValueError, match='expected no random transform in a test pipeline'):
+    with pytest.raises(ValueError, match='expected no random transform in a pipeline with ground'):
         PackSlotInputs()({'img': _image(4, 4), 'gt_objects': {}, **change})
 
 
@@ -99,5 +99,5 @@ def test_bad_arguments(cfg: dict, message: str) -> None:
 
 
 def test_masks_need_ground_truth() -> None:
-    with pytest.raises(ValueError, match=r'found no ground truth for a.jpg; expected'):
+    with pytest.raises(ValueError, match=r'found no masks for a.jpg; expected'):
         TRANSFORMS.build({'type': 'LoadObjectMasks'})({'img_path': 'a.jpg'})
