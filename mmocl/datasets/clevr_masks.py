@@ -14,7 +14,7 @@ from mmocl.registry import DATASETS
 class ClevrMasks(ObjectDataset):
     """CLEVR with masks (Kabra et al., 2019) as PNG folders.
 
-    ``tools/dataset_converters/multi_object_records.py`` writes them from the published records,
+    ``tools/dataset_converters/multi_object_tfrecords.py`` writes them from the published records,
     which allow no random access: ``{split}/images/img_*.png``, ``{split}/masks/mask_*.png`` (0
     background, from 1 objects) and ``{split}/num_objects.json``, the numbers of visible objects in
     the order of the images. Images are 320x240; Slot Attention cuts ``frame=(29, 64, 221, 256)``

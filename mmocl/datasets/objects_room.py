@@ -13,7 +13,7 @@ from mmocl.registry import DATASETS
 class ObjectsRoom(ObjectDataset):
     """Objects Room (Kabra et al., 2019) as PNG folders, the layout of BO-QSA.
 
-    ``tools/dataset_converters/multi_object_records.py`` writes it from the published records:
+    ``tools/dataset_converters/multi_object_tfrecords.py`` writes it from the published records:
     ``{split}/images/img_*.png`` and ``{split}/masks/mask_*.png``. The first four entities (walls,
     floor and sky, ids 1 to 4 or 0) are background; ids from 5 are objects.
 
