@@ -13,6 +13,8 @@ from PIL import Image
 from mmocl.datasets.token_cache import TokenCache
 from mmocl.datasets.transforms import (
     CorruptImageError,
+    LabelFormat,
+    LoadImage,
     LoadObjectMasks,
     PackSlotInputs,
     ResizeCrop,
@@ -26,7 +28,8 @@ _MAX_REFETCH = 20
 class ObjectDataset(BaseDataset):
     """Images on disk, with object masks when testing; the shared part of all such datasets.
 
-    A subclass writes ``load_data_list``. In training a corrupt image is replaced by a random other
+    A subclass writes ``load_data_list``, and says in ``LABEL_FORMAT`` what its label maps mean if
+    entries have a ``label_map_path``. In training a corrupt image is replaced by a random other
     one, with a counted warning; in testing it raises.
 
     Args:
@@ -43,6 +46,7 @@ class ObjectDataset(BaseDataset):
     """
 
     METAINFO: dict = {'dataset_type': 'ObjectDataset'}  # noqa: RUF012  MMEngine's name
+    LABEL_FORMAT: LabelFormat | None = None
 
     def __init__(
         self,
@@ -57,9 +61,11 @@ class ObjectDataset(BaseDataset):
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         self.num_corrupt = 0
         self._square: ResizeCrop | None = None
+        self._load: LoadImage | None = None
         self._cache = None if token_cache is None else TokenCache(token_cache)
         if self._cache is not None:
             self._square = next((step for step in steps if isinstance(step, ResizeCrop)), None)
+            self._load = next((step for step in steps if isinstance(step, LoadImage)), None)
             steps = [s for s in steps if isinstance(s, LoadObjectMasks | PackSlotInputs)]
         super().__init__(
             data_root=str(data_root),
@@ -106,6 +112,8 @@ class ObjectDataset(BaseDataset):
             ``inputs`` and ``data_samples``.
         """
         info = self.get_data_info(idx)
+        if 'label_map_path' in info:
+            info['label_format'] = self.LABEL_FORMAT
         if self._cache is not None:
             self._add_tokens(info, self._cache)
         try:
@@ -129,6 +137,8 @@ class ObjectDataset(BaseDataset):
         else:
             with Image.open(info['img_path']) as image:  # reads the header only
                 info['ori_shape'] = (image.height, image.width)
+        if self._load is not None and self._load.frame is not None:
+            self._load.add_frame(info)
         # Tokens were cached once, so they never show a random crop.
         if self._square is not None and self._square.crop != 'random':
             info['crop'] = self._square.crop

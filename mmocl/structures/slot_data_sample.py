@@ -4,10 +4,12 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 class SlotDataSample(BaseDataElement):
     """One image's ground truth and predictions.
 
-    Ground truth (evaluation only; original image resolution):
+    Ground truth (evaluation only, but for the properties of ``ClevrScenes``; resolution of the
+    file, or of the ``frame`` that ``LoadImage`` cut from it):
 
     - ``gt_objects``: ``InstanceData`` of M objects with ``masks`` (M, H, W) bool tensor, ``labels``
-      (M,) int64 category ids and ``crowd`` (M,) bool; synthetic data adds one tensor per property.
+      (M,) int64 category ids and ``crowd`` (M,) bool; synthetic data adds one tensor per property,
+      and ``ClevrScenes`` has nothing but these.
     - ``gt_void``: ``PixelData`` with ``data`` (1, H, W) bool, pixels without annotation.
 
     Predictions:

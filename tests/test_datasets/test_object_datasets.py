@@ -90,7 +90,7 @@ def test_training_never_decodes_a_mask(
 
     monkeypatch.setattr('pycocotools.mask.decode', fail)
     monkeypatch.setattr('pycocotools.mask.frPyObjects', fail)
-    monkeypatch.setattr('mmocl.datasets.transforms.load_object_masks._palette_ids', fail)
+    monkeypatch.setattr('mmocl.datasets.transforms.load_object_masks._read_ids', fail)
     datasets = CocoObjects(coco, 'val2017', TRAIN), VocObjects(voc, 'trainaug', TRAIN)
     for dataset in datasets:
         for i in range(len(dataset)):

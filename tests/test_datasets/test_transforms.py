@@ -26,6 +26,16 @@ def test_reduced_decode_keeps_the_short_side(tmp_path: Path) -> None:
     assert LoadImage()({'img_path': path})['img'].shape == (500, 800, 3)
 
 
+def test_frame_cuts_the_file(tmp_path: Path) -> None:
+    path = str(tmp_path / 'a.png')
+    pixels = _image(20, 30)
+    Image.fromarray(pixels).save(path)
+    out = ResizeCrop(8, 'squash')(LoadImage(frame=[2, 3, 10, 11])({'img_path': path}))
+    np.testing.assert_array_equal(out['img'], pixels[2:10, 3:11])
+    assert out['ori_shape'] == (8, 8)
+    assert PackSlotInputs()(out)['data_samples'].frame == (2, 3, 10, 11)
+
+
 @pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', 'CMYK', '1', 'I;16'])
 def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     path = tmp_path / ('a.jpg' if mode == 'CMYK' else 'a.png')
@@ -77,7 +87,7 @@ def test_random_flip_of_mmcv_works_unchanged() -> None:
 
 @pytest.mark.parametrize('change', [{'crop': 'random'}, {'flip': True}])
 def test_ground_truth_of_a_moved_image(change: dict) -> None:
-    with pytest.raises(ValueError, match='expected no random transform in a test pipeline'):
+    with pytest.raises(ValueError, match='expected no random transform in a pipeline with ground'):
         PackSlotInputs()({'img': _image(4, 4), 'gt_objects': {}, **change})
 
 
@@ -85,6 +95,12 @@ def test_ground_truth_of_a_moved_image(change: dict) -> None:
     ('cfg', 'message'),
     [
         ({'type': 'LoadImage', 'min_side': 0}, 'min_side must be at least 1 or None, got 0'),
+        ({'type': 'LoadImage', 'frame': (4, 0, 4, 9)}, r'0 <= top < bottom .* got \(4, 0, 4, 9\)'),
+        ({'type': 'LoadImage', 'frame': (0, 0, 9)}, r'frame must be .* got \(0, 0, 9\)'),
+        (
+            {'type': 'LoadImage', 'frame': (0, 0, 9, 9), 'min_side': 8},
+            r'frame \(0, 0, 9, 9\) .* min_side=8',
+        ),
         ({'type': 'ResizeCrop', 'size': 0}, 'size must be at least 1, got 0'),
         ({'type': 'ResizeCrop', 'size': 8, 'crop': 'left'}, "crop must be one of .*got 'left'"),
         (
@@ -99,5 +115,5 @@ def test_bad_arguments(cfg: dict, message: str) -> None:
 
 
 def test_masks_need_ground_truth() -> None:
-    with pytest.raises(ValueError, match=r'found no ground truth for a.jpg; expected'):
+    with pytest.raises(ValueError, match=r'found no masks for a.jpg; expected'):
         TRANSFORMS.build({'type': 'LoadObjectMasks'})({'img_path': 'a.jpg'})

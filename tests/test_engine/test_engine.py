@@ -53,6 +53,8 @@ def test_for_cached_tokens_the_image_is_read_from_its_file(tmp_path) -> None:
     image = seen_image(torch.zeros(4, 5), SlotDataSample(metainfo=meta))
     assert image.shape == (10, 10, 3)
     assert (image == 255).all()
+    cut = {**meta, 'frame': (0, 0, 10, 10), 'crop': 'squash'}
+    assert (seen_image(torch.zeros(4, 5), SlotDataSample(metainfo=cut)) == 0).all()
 
 
 def test_strict_hook_refuses_other_weights() -> None:

@@ -66,6 +66,9 @@ def test_tiles_show_what_there_is(sample) -> None:
     assert (truth[0, 2:] == 0).all()
     del sample.pred_masks, sample.gt_objects
     assert len(tiles(image, sample)) == 3
+    # Objects without masks cannot be drawn.
+    sample.gt_objects = InstanceData(position=torch.zeros(2, 3))
+    assert len(tiles(image, sample)) == 3
 
 
 def test_visualizer_writes_files_and_backends(sample, tmp_path) -> None:

@@ -19,8 +19,9 @@ class LoadObjectMasks(BaseTransform):
     """Read the ground truth of a test image, at the resolution of the file.
 
     Sets ``gt_objects``, a dict of ``masks`` (M, H, W) bool, ``labels`` (M,) int64 and ``crowd``
-    (M,) bool, and for VOC ``gt_void`` (H, W) bool. Reads what ``CocoObjects`` and ``VocObjects``
-    give in ``test_mode``.
+    (M,) bool, and where pixels lack annotation ``gt_void`` (H, W) bool. Reads what the datasets
+    with masks give in ``test_mode``: COCO's annotations, VOC's pairs of images, or a label map. A
+    ``frame`` that ``LoadImage`` cut is cut here too.
 
     Raises:
         ValueError: If there is no ground truth, or it does not fit the image.
@@ -28,23 +29,34 @@ class LoadObjectMasks(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the ground truth; see the class."""
+        crowd, void = None, None
         if 'instances' in results:
             masks, labels, crowd = _from_coco(results)
         elif 'object_map_path' in results:
-            masks, labels, results['gt_void'] = _from_voc(results)
-            crowd = np.zeros(len(masks), dtype=bool)
+            masks, labels, void = _from_voc(results)
+        elif 'label_map_path' in results:
+            form = results['label_format']
+            ids = _read_ids(results['label_map_path'], form.first_channel)
+            masks, labels, void = form.objects(ids)
         else:
             raise ValueError(
-                f'LoadObjectMasks found no ground truth for {results.get("img_path")}; expected '
-                'a CocoObjects or VocObjects dataset with test_mode=True'
+                f'LoadObjectMasks found no masks for {results.get("img_path")}; expected a dataset '
+                'with masks, such as CocoObjects or VocObjects, and test_mode=True'
             )
-        size = results.get('ori_shape', masks.shape[1:])
+        size = results.get('file_shape', results.get('ori_shape', masks.shape[1:]))
         if tuple(size) != masks.shape[1:]:
             raise ValueError(
                 f'image {results["img_path"]} is {tuple(size)} (height, width), but its '
                 f'annotation says {masks.shape[1:]}'
             )
+        if 'frame' in results:
+            top, left, bottom, right = results['frame']
+            masks = masks[:, top:bottom, left:right]
+            void = None if void is None else void[top:bottom, left:right]
+        crowd = np.zeros(len(masks), dtype=bool) if crowd is None else crowd
         results['gt_objects'] = {'masks': masks, 'labels': labels, 'crowd': crowd}
+        if void is not None:
+            results['gt_void'] = void
         return results
 
 
@@ -86,8 +98,8 @@ def _rle(segmentation: Any, height: int, width: int) -> dict:
 
 def _from_voc(results: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, 'H W']]:
     """Masks, labels and void pixels of a pair of VOC palette images."""
-    objects = _palette_ids(results['object_map_path'])
-    classes = _palette_ids(results['class_map_path'])
+    objects = _read_ids(results['object_map_path'])
+    classes = _read_ids(results['class_map_path'])
     if objects.shape != classes.shape:
         raise ValueError(
             f'{results["object_map_path"]} is {objects.shape}, but {results["class_map_path"]} is '
@@ -108,13 +120,15 @@ def _from_voc(results: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, Bool[np.
     return masks, counts.argmax(axis=1).astype(np.int64), objects == VOC_VOID
 
 
-def _palette_ids(path: str) -> UInt8[np.ndarray, 'H W']:
-    """Palette indices of a PNG."""
+def _read_ids(path: str, first_channel: bool = False) -> UInt8[np.ndarray, 'H W']:
+    """Palette indices or grey values of a PNG; if asked, the first channel of a colour one."""
     try:
         with Image.open(path) as image:
             mode, ids = image.mode, np.array(image)
     except (OSError, SyntaxError) as error:
         raise CorruptImageError(f'cannot decode mask {path}: {error}') from error
+    if first_channel and mode in ('RGB', 'RGBA', 'LA'):
+        return ids[..., 0]
     if mode not in ('P', 'L'):
         raise ValueError(f'{path} has mode {mode}; expected a palette (P) or grey (L) PNG')
     return ids

@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmocl.registry import TRANSFORMS
 from mmocl.structures import SlotDataSample
 
-META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'crop')
+META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'frame', 'crop')
 
 
 @TRANSFORMS.register_module()
@@ -30,8 +30,8 @@ class PackSlotInputs(BaseTransform):
         if 'gt_objects' in results:
             if results.get('crop') == 'random' or results.get('flip'):
                 raise ValueError(
-                    'ground truth keeps the frame of the file, but the image was '
-                    'cropped at random or flipped; expected no random transform in a test pipeline'
+                    'ground truth keeps the frame of the file, but the image was cropped at random '
+                    'or flipped; expected no random transform in a pipeline with ground truth'
                 )
             sample.gt_objects = InstanceData(
                 **{k: torch.from_numpy(v) for k, v in results['gt_objects'].items()}

@@ -67,5 +67,8 @@ def seen_image(inputs: Tensor, data_sample: SlotDataSample) -> UInt8[np.ndarray,
     with Image.open(data_sample.img_path) as file:
         size = data_sample.get('img_shape', (224, 224))
         image = file.convert('RGB')
+        if 'frame' in data_sample:
+            top, left, bottom, right = data_sample.frame
+            image = image.crop((left, top, right, bottom))
         squash = data_sample.get('crop') == 'squash'
         return np.asarray(image.resize(size) if squash else ImageOps.fit(image, size))

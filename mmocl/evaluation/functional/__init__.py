@@ -1,5 +1,6 @@
 from mmocl.evaluation.functional.ari import adjusted_rand_index, ari, fg_ari
 from mmocl.evaluation.functional.contingency import contingency_table
+from mmocl.evaluation.functional.foreground import foreground_overlap
 from mmocl.evaluation.functional.label_map import label_map
 from mmocl.evaluation.functional.overlap import iou_matrix, mbo, mean_best_overlap
 
@@ -8,6 +9,7 @@ __all__ = [
     'ari',
     'contingency_table',
     'fg_ari',
+    'foreground_overlap',
     'iou_matrix',
     'label_map',
     'mbo',

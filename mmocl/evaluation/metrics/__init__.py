@@ -1,9 +1,11 @@
+from mmocl.evaluation.metrics.foreground_overlap import ForegroundMetric
 from mmocl.evaluation.metrics.object_discovery import ObjectDiscoveryMetric
 from mmocl.evaluation.metrics.reconstruction_error import ReconstructionErrorMetric
 from mmocl.evaluation.metrics.slot_count import SlotCountMetric
 from mmocl.evaluation.metrics.slot_covariance import SlotCovarianceMetric
 
 __all__ = [
+    'ForegroundMetric',
     'ObjectDiscoveryMetric',
     'ReconstructionErrorMetric',
     'SlotCountMetric',

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Int64
 from mmengine.dist import get_world_size
 from mmengine.evaluator import BaseMetric
@@ -18,11 +17,9 @@ from mmocl.evaluation.functional import (
     iou_matrix,
     mean_best_overlap,
 )
+from mmocl.evaluation.metrics.sample import MASK_SOURCES, check_sources, soft_masks, true_objects
 from mmocl.evaluation.protocols import TruthMaps, get_protocol
 from mmocl.registry import METRICS
-
-# Mask source: the field of the data sample and the prefix of its results.
-SOURCES = {'decoder': ('pred_masks', ''), 'attention': ('pred_attn', 'attn_')}
 
 
 @METRICS.register_module()
@@ -63,12 +60,8 @@ class ObjectDiscoveryMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        # A single name would be read letter by letter.
-        sources = [mask_sources] if isinstance(mask_sources, str) else list(mask_sources)
-        if not sources or not set(sources) <= set(SOURCES):
-            raise ValueError(f'mask_sources must be among {list(SOURCES)}, got {sources}')
+        self.mask_sources = check_sources(mask_sources)
         self.protocol = get_protocol(protocol)
-        self.mask_sources = sources
         self.record_path = record_path
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -84,18 +77,16 @@ class ObjectDiscoveryMetric(BaseMetric):
         """
         for sample in data_samples:
             img_id = sample.get('img_id')
-            truth = self._truth(sample)
+            objects = true_objects(sample)
+            truth = self.protocol.ground_truth(
+                objects.masks, objects.labels, objects.crowd, objects.void
+            )
             record: dict[str, Any] = {'img_id': img_id, 'num_objects': truth.num_objects}
             for source in self.mask_sources:
-                key, prefix = SOURCES[source]
-                if key not in sample:
-                    raise ValueError(
-                        f'mask source {source!r} needs {key!r}, which the prediction of image '
-                        f'{img_id!r} lacks; leave {source!r} out of mask_sources if this model '
-                        'has no such masks'
-                    )
+                key, prefix = MASK_SOURCES[source]
+                soft = soft_masks(sample, source)
                 try:
-                    pred = self.protocol.prediction(torch.as_tensor(_get(sample[key], 'data')))
+                    pred = self.protocol.prediction(soft)
                 except ValueError as error:
                     raise ValueError(f'{key} of image {img_id!r}: {error}') from error
                 scores = self._scores(truth, pred)
@@ -113,11 +104,11 @@ class ObjectDiscoveryMetric(BaseMetric):
         """
         metrics: dict[str, float] = {}
         for source in self.mask_sources:
-            prefix = SOURCES[source][1]
+            prefix = MASK_SOURCES[source][1]
             for name in ('fg_ari', 'fg_ari_multi', 'ari', 'mbo_i', 'mbo_c'):
                 metrics[f'{prefix}{name}'] = _mean([r[f'{prefix}{name}'] for r in results])
         # Which images count depends on the ground truth alone, so any source tells.
-        prefix = SOURCES[self.mask_sources[0]][1]
+        prefix = MASK_SOURCES[self.mask_sources[0]][1]
         metrics['num_images'] = float(len(results))
         metrics['num_images_mbo'] = _count([r[f'{prefix}mbo_i'] for r in results])
         metrics['num_images_multi'] = _count([r[f'{prefix}fg_ari_multi'] for r in results])
@@ -152,24 +143,6 @@ class ObjectDiscoveryMetric(BaseMetric):
             raise ValueError(f'{num_scored} images were scored, but the dataset holds {size}')
         return super().evaluate(size)
 
-    def _truth(self, sample: dict) -> TruthMaps:
-        """Label maps of the annotations."""
-        if 'gt_objects' not in sample:
-            raise ValueError(
-                f'image {sample.get("img_id")!r} has no ground truth: the evaluation pipeline must '
-                "pack 'gt_objects' (masks, labels, crowd)"
-            )
-        objects = sample['gt_objects']
-        void = None
-        if sample.get('gt_void') is not None:
-            void = _array(_get(sample['gt_void'], 'data')).astype(bool, copy=False)[0]
-        return self.protocol.ground_truth(
-            _array(_get(objects, 'masks')).astype(bool, copy=False),
-            _array(_get(objects, 'labels')),
-            _array(_get(objects, 'crowd')).astype(bool, copy=False),
-            void,
-        )
-
     def _scores(self, truth: TruthMaps, pred: Int64[np.ndarray, 'S S']) -> dict[str, float]:
         """Scores of one image and mask source; nan where the image does not count."""
         counts, ids, _ = contingency_table(truth.instances, pred, ignore=-1)
@@ -194,15 +167,6 @@ class ObjectDiscoveryMetric(BaseMetric):
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, allow_nan=False))
-
-
-def _get(element: Any, name: str) -> Any:
-    """Field of a data element, which the evaluator hands over as a dict."""
-    return element[name] if isinstance(element, dict) else getattr(element, name)
-
-
-def _array(values: Any) -> np.ndarray:
-    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def _count(values: list[float]) -> float:

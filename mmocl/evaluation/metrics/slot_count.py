@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.evaluator import BaseMetric
 
+from mmocl.evaluation.metrics.sample import array, true_objects
 from mmocl.evaluation.protocols import get_protocol
 from mmocl.registry import METRICS
 
@@ -70,7 +70,7 @@ class SlotCountMetric(BaseMetric):
                     f"the prediction of image {sample.get('img_id')!r} has no 'pred_slots' with "
                     "'active', which says which slots were decoded"
                 )
-            active = _array(active)
+            active = array(active)
             self.results.append(
                 {
                     'img_id': sample.get('img_id'),
@@ -101,18 +101,5 @@ class SlotCountMetric(BaseMetric):
         }
 
     def _num_objects(self, sample: dict) -> int:
-        objects = sample.get('gt_objects')
-        if objects is None:
-            raise ValueError(
-                f'image {sample.get("img_id")!r} has no ground truth: the evaluation pipeline must '
-                "pack 'gt_objects' (masks, labels, crowd)"
-            )
-        return self.protocol.ground_truth(
-            _array(objects.get('masks')).astype(bool, copy=False),
-            _array(objects.get('labels')),
-            _array(objects.get('crowd')).astype(bool, copy=False),
-        ).num_objects
-
-
-def _array(values: Any) -> np.ndarray:
-    return values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)
+        objects = true_objects(sample)
+        return self.protocol.ground_truth(objects.masks, objects.labels, objects.crowd).num_objects

@@ -1,0 +1,83 @@
+"""What the metrics read from a data sample, which MMEngine's evaluator hands over as a dict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+# Mask source: the field of the data sample and the prefix of its results.
+MASK_SOURCES = {'decoder': ('pred_masks', ''), 'attention': ('pred_attn', 'attn_')}
+
+
+@dataclass(frozen=True)
+class TrueObjects:
+    """Annotated objects of an image; ``void`` marks the pixels without annotation."""
+
+    masks: Bool[np.ndarray, 'M H W']
+    labels: Integer[np.ndarray, ' M']
+    crowd: Bool[np.ndarray, ' M']
+    void: Bool[np.ndarray, 'H W'] | None
+
+
+def check_sources(mask_sources: Sequence[str]) -> list[str]:
+    """Names of mask sources as a list.
+
+    Raises:
+        ValueError: If there is none, or one is unknown.
+    """
+    # A single name would be read letter by letter.
+    sources = [mask_sources] if isinstance(mask_sources, str) else list(mask_sources)
+    if not sources or not set(sources) <= set(MASK_SOURCES):
+        raise ValueError(f'mask_sources must be among {list(MASK_SOURCES)}, got {sources}')
+    return sources
+
+
+def true_objects(sample: dict) -> TrueObjects:
+    """Ground truth of a sample.
+
+    Raises:
+        ValueError: If it has none, or no masks.
+    """
+    objects = sample.get('gt_objects')
+    if objects is None or 'masks' not in objects:
+        raise ValueError(
+            f'image {sample.get("img_id")!r} has no ground truth: the evaluation pipeline must '
+            "pack 'gt_objects' (masks, labels, crowd)"
+        )
+    void = sample.get('gt_void')
+    return TrueObjects(
+        masks=array(field(objects, 'masks')).astype(bool, copy=False),
+        labels=array(field(objects, 'labels')),
+        crowd=array(field(objects, 'crowd')).astype(bool, copy=False),
+        void=None if void is None else array(field(void, 'data')).astype(bool, copy=False)[0],
+    )
+
+
+def soft_masks(sample: dict, source: str) -> Float[Tensor, 'K h w']:
+    """Predicted masks of a source.
+
+    Raises:
+        ValueError: If the sample has none.
+    """
+    key = MASK_SOURCES[source][0]
+    if key not in sample:
+        raise ValueError(
+            f'mask source {source!r} needs {key!r}, which the prediction of image '
+            f'{sample.get("img_id")!r} lacks; leave {source!r} out of mask_sources if this model '
+            'has no such masks'
+        )
+    return torch.as_tensor(field(sample[key], 'data'))
+
+
+def field(element: Any, name: str) -> Any:
+    """Field of a data element or of a dict."""
+    return element[name] if isinstance(element, dict) else getattr(element, name)
+
+
+def array(values: Any) -> np.ndarray:
+    """A tensor of any device, or a list, as an array."""
+    return values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)
