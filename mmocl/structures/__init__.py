@@ -1,3 +1,4 @@
+from mmocl.structures.object_property import ObjectProperty
 from mmocl.structures.slot_data_sample import SlotDataSample
 from mmocl.structures.slots import (
     Decoded,
@@ -13,6 +14,7 @@ __all__ = [
     'Decoded',
     'Features',
     'ModelOutput',
+    'ObjectProperty',
     'SlotDataSample',
     'SlotInputs',
     'SlotOutput',

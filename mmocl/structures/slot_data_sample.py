@@ -4,10 +4,11 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 class SlotDataSample(BaseDataElement):
     """One image's ground truth and predictions.
 
-    Ground truth (evaluation only; original image resolution):
+    Ground truth (for evaluation, original image resolution; properties for set prediction too):
 
     - ``gt_objects``: ``InstanceData`` of M objects with ``masks`` (M, H, W) bool tensor, ``labels``
-      (M,) int64 category ids and ``crowd`` (M,) bool; synthetic data adds one tensor per property.
+      (M,) int64 category ids and ``crowd`` (M,) bool; synthetic data adds one tensor per property,
+      and where only these are asked for it has no masks.
     - ``gt_void``: ``PixelData`` with ``data`` (1, H, W) bool, pixels without annotation.
 
     Predictions:
@@ -17,6 +18,8 @@ class SlotDataSample(BaseDataElement):
     - ``pred_slots``: ``InstanceData`` with ``slots`` (K, D), ``active`` (K,) bool (False: neither
       decoded nor scored), and of mixture heads ``weight`` (K,).
     - ``pred_image``: ``PixelData`` (3, H, W) in [0, 255], only for pixel targets.
+    - ``pred_set``: ``InstanceData`` of set prediction, one object a slot: its properties under the
+      names and in the units of ``gt_objects``, and ``score`` (K,), that it is real, in [0, 1].
     """
 
 
@@ -43,5 +46,6 @@ for _name, _dtype in {
     'pred_attn': PixelData,
     'pred_slots': InstanceData,
     'pred_image': PixelData,
+    'pred_set': InstanceData,
 }.items():
     setattr(SlotDataSample, _name, _element(_name, _dtype))

@@ -58,7 +58,7 @@ def tiles(image: Picture, data_sample: SlotDataSample) -> list[Picture]:
         if field in data_sample:
             ids = label_map(getattr(data_sample, field).data.detach(), size)
             pictures.append(overlay(image, ids.cpu().numpy()))
-    if 'gt_objects' in data_sample:
+    if 'gt_objects' in data_sample and 'masks' in data_sample.gt_objects:
         crop = data_sample.get('crop', 'center')
         pictures.append(colorize(_true_ids(data_sample, crop), background=True))
     return pictures

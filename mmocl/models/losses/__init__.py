@@ -1,6 +1,13 @@
 from mmocl.models.losses.cosine import CosineSlotLoss
 from mmocl.models.losses.covariance import CovarianceLoss
 from mmocl.models.losses.reconstruction import ReconstructionLoss
+from mmocl.models.losses.set_prediction import SetPredictionLoss
 from mmocl.models.losses.vq_constraint import VQConstraintLoss
 
-__all__ = ['CosineSlotLoss', 'CovarianceLoss', 'ReconstructionLoss', 'VQConstraintLoss']
+__all__ = [
+    'CosineSlotLoss',
+    'CovarianceLoss',
+    'ReconstructionLoss',
+    'SetPredictionLoss',
+    'VQConstraintLoss',
+]
