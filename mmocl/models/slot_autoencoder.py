@@ -1,12 +1,12 @@
 from collections.abc import Sequence
-from inspect import signature
 from typing import Any
 
-import torch
 from mmengine.model import BaseModel
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from mmocl.models.building import build_losses, build_part
+from mmocl.models.slot_fields import fill_slots
 from mmocl.models.targets import PixelTarget
 from mmocl.registry import MODELS
 from mmocl.structures import (
@@ -50,19 +50,15 @@ class SlotAutoencoder(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or {'type': 'SlotDataPreprocessor'}, init_cfg)
-        self.backbone: Any = _build(backbone)
-        self.slot_head: Any = _build(slot_head, in_channels=self.backbone.out_channels)
-        self.target: Any = _build(target)
-        self.decoder: Any = _build(
+        self.backbone: Any = build_part(backbone)
+        self.slot_head: Any = build_part(slot_head, in_channels=self.backbone.out_channels)
+        self.target: Any = build_part(target)
+        self.decoder: Any = build_part(
             decoder,
             slot_dim=self.slot_head.slot_dim,
             out_channels=self.target.out_channels(self.backbone.out_channels),
         )
-        built = [_build_loss(loss, slot_dim=self.slot_head.slot_dim) for loss in losses]
-        names = [loss.name for loss in built]
-        if len(set(names)) != len(names):
-            raise ValueError(f'Losses need different names, got {names}.')
-        self.losses = nn.ModuleList(built)
+        self.losses = build_losses(losses, slot_dim=self.slot_head.slot_dim)
 
     def extract(self, inputs: Tensor) -> Features:
         """Run the backbone, or take tokens (B, N, C) as they are."""
@@ -116,43 +112,16 @@ class SlotAutoencoder(BaseModel):
     def predict(
         self, inputs: Tensor, data_samples: list[SlotDataSample] | None = None
     ) -> list[SlotDataSample]:
-        """Fill in masks, attention, slots and (for pixel targets) the reconstruction.
-
-        ``pred_slots`` holds ``slots`` (K, D), ``active`` (K,), False for the slots that were not
-        decoded, and the mixing ``weight`` (K,) if the slot head fits a mixture.
-        """
+        """Fill in masks, attention, slots and (for pixel targets) the reconstruction."""
         output = self.run(inputs)
-        slots, active = output.slots, output.slots.active
-        if active is None:
-            active = torch.ones(slots.slots.shape[:2], dtype=torch.bool, device=inputs.device)
         samples = data_samples or [SlotDataSample() for _ in inputs]
-        attn = slots.attn.unflatten(2, output.features.grid)
+        fill_slots(samples, output.features, output.slots)
         images = None
         if isinstance(self.target, PixelTarget):
             images = self.target.to_images(output.decoded.recon, (inputs.shape[2], inputs.shape[3]))
         for i, sample in enumerate(samples):
-            sample.pred_attn = PixelData(data=attn[i])
-            sample.pred_slots = InstanceData(slots=slots.slots[i], active=active[i])
-            if slots.state.log_weight is not None:
-                sample.pred_slots.weight = slots.state.log_weight[i].exp()
             if output.decoded.masks is not None:
                 sample.pred_masks = PixelData(data=output.decoded.masks[i])
             if images is not None:
                 sample.pred_image = PixelData(data=self.data_preprocessor.to_pixels(images[i]))
         return samples
-
-
-def _build(part: dict | nn.Module, **inferred: int) -> Any:
-    """Build a part from its config; inferred widths yield to given ones."""
-    return part if isinstance(part, nn.Module) else MODELS.build({**inferred, **part})
-
-
-def _build_loss(loss: dict | nn.Module, **inferred: int) -> Any:
-    """Build a loss from its config; it gets the inferred widths that it has arguments for."""
-    if isinstance(loss, nn.Module):
-        return loss
-    kind = loss.get('type')
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
-    # What has no type gets its error where it is built.
-    asked = signature(kind).parameters if kind else {}
-    return _build(loss, **{name: width for name, width in inferred.items() if name in asked})
