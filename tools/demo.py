@@ -28,7 +28,7 @@ from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.visualization.drawing import contact_sheet
 from mmocl.visualization.slot_visualizer import tiles
 
-# The first of these that the evaluators give is printed.
+# Names of what is printed: the first of these, in the order of the evaluators.
 HEADLINES = {'ocl/fg_ari': 'FG-ARI', 'ocl/attn_fg_ari': 'FG-ARI of attention'}
 
 
@@ -81,7 +81,7 @@ def main() -> None:
 def headline_of(metrics: Iterable[str]) -> str:
     """Name of the metric that stands for a run; the first one if none is known."""
     names = list(metrics)
-    return next((name for name in HEADLINES if name in names), names[0])
+    return next((name for name in names if name in HEADLINES), names[0])
 
 
 def protocols_of(metrics: Sequence[BaseMetric]) -> dict[str, str | None]:

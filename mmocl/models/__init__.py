@@ -9,10 +9,12 @@ from mmocl.models import (
 )
 from mmocl.models.slot_autoencoder import SlotAutoencoder
 from mmocl.models.slot_data_preprocessor import SlotDataPreprocessor
+from mmocl.models.slot_set_predictor import SlotSetPredictor
 
 __all__ = [
     'SlotAutoencoder',
     'SlotDataPreprocessor',
+    'SlotSetPredictor',
     'backbones',
     'decoders',
     'initializers',

@@ -1,14 +1,14 @@
 from collections.abc import Sequence
-from inspect import signature
 from typing import Any
 
-import torch
 from mmengine.model import BaseModel
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmocl.models.backbones import TokenBackbone
+from mmocl.models.building import build_losses, build_part
 from mmocl.models.parts_fit import require_parts_fit, require_tokenizer
+from mmocl.models.slot_fields import fill_slots
 from mmocl.registry import MODELS
 from mmocl.structures import (
     Codes,
@@ -59,23 +59,19 @@ class SlotAutoencoder(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or {'type': 'SlotDataPreprocessor'}, init_cfg)
-        self.tokenizer: Any = None if tokenizer is None else _build(tokenizer)
-        self.backbone: Any = _build(backbone)
-        self.slot_head: Any = _build(slot_head, in_channels=self.backbone.out_channels)
+        self.tokenizer: Any = None if tokenizer is None else build_part(tokenizer)
+        self.backbone: Any = build_part(backbone)
+        self.slot_head: Any = build_part(slot_head, in_channels=self.backbone.out_channels)
         codes = {} if self.tokenizer is None else {'vocab_size': self.tokenizer.vocab_size}
         require_tokenizer(tokenizer, target)
-        self.target: Any = _build(target, **codes)
-        self.decoder: Any = _build(
+        self.target: Any = build_part(target, **codes)
+        self.decoder: Any = build_part(
             decoder,
             slot_dim=self.slot_head.slot_dim,
             out_channels=self.target.out_channels(self.backbone.out_channels),
             **(codes if self.target.needs_codes else {}),
         )
-        built = [_build(loss, slot_dim=self.slot_head.slot_dim) for loss in losses]
-        names = [loss.name for loss in built]
-        if len(set(names)) != len(names):
-            raise ValueError(f'Losses need different names, got {names}.')
-        self.losses = nn.ModuleList(built)
+        self.losses = build_losses(losses, slot_dim=self.slot_head.slot_dim)
         require_parts_fit(self)
 
     def tokenize(self, inputs: Tensor) -> Codes | None:
@@ -145,25 +141,16 @@ class SlotAutoencoder(BaseModel):
         """Fill in masks, attention, slots and (unless it is of features) the reconstruction.
 
         An autoregressive decoder is fed the true target; :meth:`decode` without one samples.
-        ``pred_slots`` holds ``slots`` (K, D), ``active`` (K,), False for the slots that were not
-        decoded, and the mixing ``weight`` (K,) if the slot head fits a mixture.
         """
         output = self.run(inputs)
-        slots, active = output.slots, output.slots.active
-        if active is None:
-            active = torch.ones(slots.slots.shape[:2], dtype=torch.bool, device=inputs.device)
         samples = data_samples or [SlotDataSample() for _ in inputs]
-        attn = slots.attn.unflatten(2, output.features.grid)
+        fill_slots(samples, output.features, output.slots)
         images = self.to_images(output.decoded)
         errors = None
         if self.target.shape != 'ids':
             squares = (output.decoded.recon - output.target.values).square()
             errors = squares.flatten(1).mean(dim=1)
         for i, sample in enumerate(samples):
-            sample.pred_attn = PixelData(data=attn[i])
-            sample.pred_slots = InstanceData(slots=slots.slots[i], active=active[i])
-            if slots.state.log_weight is not None:
-                sample.pred_slots.weight = slots.state.log_weight[i].exp()
             if output.decoded.masks is not None:
                 sample.pred_masks = PixelData(data=output.decoded.masks[i])
             if errors is not None:
@@ -171,18 +158,3 @@ class SlotAutoencoder(BaseModel):
             if images is not None:
                 sample.pred_image = PixelData(data=self.data_preprocessor.to_pixels(images[i]))
         return samples
-
-
-def _build(part: dict | nn.Module, **inferred: int) -> Any:
-    """Build a part from its config.
-
-    It gets the inferred widths that it has arguments for; they yield to given ones.
-    """
-    if isinstance(part, nn.Module):
-        return part
-    kind = part.get('type')
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
-    # What has no type gets its error where it is built.
-    asked = signature(kind).parameters if kind else {}
-    known = {name: width for name, width in inferred.items() if name in asked}
-    return MODELS.build({**known, **part})

@@ -1,3 +1,4 @@
+from mmocl.structures.object_property import ObjectProperty
 from mmocl.structures.slot_data_sample import SlotDataSample
 from mmocl.structures.slots import (
     Codes,
@@ -15,6 +16,7 @@ __all__ = [
     'Decoded',
     'Features',
     'ModelOutput',
+    'ObjectProperty',
     'SlotDataSample',
     'SlotInputs',
     'SlotOutput',

@@ -4,12 +4,12 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 class SlotDataSample(BaseDataElement):
     """One image's ground truth and predictions.
 
-    Ground truth (evaluation only, but for the properties of ``ClevrScenes``; resolution of the
-    file, or of the ``frame`` that ``LoadImage`` cut from it):
+    Ground truth (for evaluation only, but for properties, which set prediction learns from;
+    resolution of the file, or of the ``frame`` that ``LoadImage`` cut from it):
 
     - ``gt_objects``: ``InstanceData`` of M objects with ``masks`` (M, H, W) bool tensor, ``labels``
       (M,) int64 category ids and ``crowd`` (M,) bool; synthetic data adds one tensor per property,
-      and ``ClevrScenes`` has nothing but these.
+      and where only these are asked for (``ClevrScenes``, training) it has nothing else.
     - ``gt_void``: ``PixelData`` with ``data`` (1, H, W) bool, pixels without annotation.
 
     Predictions:
@@ -20,6 +20,8 @@ class SlotDataSample(BaseDataElement):
       decoded nor scored), and of mixture heads ``weight`` (K,).
     - ``pred_image``: ``PixelData`` (3, H, W) in [0, 255], unless features are reconstructed.
     - ``recon_error``: mean squared error of the reconstruction, unless it is of discrete tokens.
+    - ``pred_set``: ``InstanceData`` of set prediction, one object a slot: its properties under the
+      names and in the units of ``gt_objects``, and ``score`` (K,), that it is real, in [0, 1].
     """
 
 
@@ -46,5 +48,6 @@ for _name, _dtype in {
     'pred_attn': PixelData,
     'pred_slots': InstanceData,
     'pred_image': PixelData,
+    'pred_set': InstanceData,
 }.items():
     setattr(SlotDataSample, _name, _element(_name, _dtype))

@@ -94,6 +94,15 @@ def test_packed_sample() -> None:
     assert not objects.crowd.any()
 
 
+def test_properties_alone() -> None:
+    objects = _dataset(test_mode=False, properties=True)[0]['data_samples'].gt_objects
+    everything = _dataset()[0]['data_samples'].gt_objects
+    assert set(objects.keys()) == {'shape', 'scale', 'orientation', 'position', 'color'}
+    assert set(everything.keys()) - set(objects.keys()) == {'masks', 'labels', 'crowd'}
+    for name, value in objects.items():
+        torch.testing.assert_close(value, everything[name])
+
+
 def test_empty_scene() -> None:
     item = _dataset(min_objects=0, max_objects=0)[0]
     assert item['data_samples'].gt_objects.masks.shape == (0, 64, 64)

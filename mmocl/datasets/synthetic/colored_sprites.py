@@ -28,10 +28,12 @@ class ColoredSprites(Dataset):
         min_distance: Least distance between the centres of two objects, as a fraction of the image;
             about 0.3 keeps most of them from overlapping. 0 lets them occlude one another freely.
         seed: Seed of the whole dataset.
-        test_mode: Whether to pack ``gt_objects``: ``masks`` of the visible pixels, ``labels`` (the
-            shape), ``crowd``, and the true ``shape`` (1 square, 2 ellipse, 3 heart), ``scale``,
-            ``orientation`` (radians), ``position`` (x, y as fractions of the image) and ``color``
-            (RGB in 0..1). Objects are ordered from back to front.
+        test_mode: Whether to pack all of ``gt_objects``: ``masks`` of the visible pixels,
+            ``labels`` (the shape), ``crowd``, and the true ``shape`` (1 square, 2 ellipse, 3
+            heart), ``scale``, ``orientation`` (radians), ``position`` (x, y as fractions of the
+            image) and ``color`` (RGB in 0..1). Objects are ordered from back to front.
+        properties: Whether to pack ``gt_objects`` with the true properties alone, for supervised
+            training; ``test_mode`` packs them anyway.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -47,6 +49,7 @@ class ColoredSprites(Dataset):
         min_distance: float = 0.0,
         seed: int = 0,
         test_mode: bool = False,
+        properties: bool = False,
     ) -> None:
         if num_images < 1:
             raise ValueError(f'num_images must be at least 1, got {num_images}')
@@ -71,6 +74,7 @@ class ColoredSprites(Dataset):
         self.min_distance = min_distance
         self.seed = seed
         self.test_mode = test_mode
+        self.properties = properties
 
     @property
     def metainfo(self) -> dict:
@@ -113,17 +117,18 @@ class ColoredSprites(Dataset):
                 'img_shape': size,
             }
         )
-        if self.test_mode:
-            shape = torch.from_numpy(scene.shape)
+        if self.test_mode or self.properties:
             sample.gt_objects = InstanceData(
-                masks=torch.from_numpy(scene.masks[1:]),
-                labels=shape,
-                crowd=torch.zeros(len(shape), dtype=torch.bool),
-                shape=shape.clone(),
+                shape=torch.from_numpy(scene.shape),
                 scale=torch.from_numpy(scene.scale).float(),
                 orientation=torch.from_numpy(scene.orientation).float(),
                 position=torch.from_numpy(scene.position).float(),
                 color=torch.from_numpy(scene.color).float(),
             )
+        if self.test_mode:
+            objects = sample.gt_objects
+            objects.masks = torch.from_numpy(scene.masks[1:])
+            objects.labels = objects.shape.clone()
+            objects.crowd = torch.zeros(len(objects.shape), dtype=torch.bool)
         inputs = torch.from_numpy(scene.image).permute(2, 0, 1).contiguous()
         return {'inputs': inputs, 'data_samples': sample}

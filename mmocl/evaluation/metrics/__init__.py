@@ -1,6 +1,7 @@
 from mmocl.evaluation.metrics.foreground_overlap import ForegroundMetric
 from mmocl.evaluation.metrics.object_discovery import ObjectDiscoveryMetric
 from mmocl.evaluation.metrics.reconstruction_error import ReconstructionErrorMetric
+from mmocl.evaluation.metrics.set_prediction import SetPredictionMetric
 from mmocl.evaluation.metrics.slot_count import SlotCountMetric
 from mmocl.evaluation.metrics.slot_covariance import SlotCovarianceMetric
 
@@ -8,6 +9,7 @@ __all__ = [
     'ForegroundMetric',
     'ObjectDiscoveryMetric',
     'ReconstructionErrorMetric',
+    'SetPredictionMetric',
     'SlotCountMetric',
     'SlotCovarianceMetric',
 ]

@@ -1,0 +1,38 @@
+_base_ = [
+    '../_base_/models/set_prediction_conv.py',
+    '../_base_/datasets/clevr_scenes_128.py',
+    '../_base_/schedules/adamw_onecycle_150k.py',
+    '../_base_/default_runtime.py',
+]
+# The settings of SMM's released code: batches of 512, at most 10 objects, all scenes. Unlike there
+# slots start from a shared Gaussian, not from one that a transformer reads off the tokens.
+model = dict(
+    backbone=dict(channels=64, strides=(1, 2, 2, 1), kernel_size=5),
+    slot_head=dict(
+        type='SlotMixture',
+        slot_dim=64,
+        num_iters=7,
+        gradient='implicit',
+        extra_step=True,
+        embed_channels=64,
+        mlp_channels=128,
+        initializer=dict(type='GaussianSlots', num_slots=10),
+    ),
+    decoder=dict(
+        properties=[
+            dict(name='position', size=3, kind='coordinate', low=-3.0, high=3.0),
+            dict(name='size', size=2, kind='category'),
+            dict(name='material', size=2, kind='category'),
+            dict(name='shape', size=3, kind='category'),
+            dict(name='color', size=8, kind='category'),
+        ]
+    ),
+)
+train_dataloader = dict(batch_size=512)
+val_evaluator = dict(
+    type='SetPredictionMetric',
+    position='position',
+    categories=('size', 'material', 'shape', 'color'),
+    distance_scale=1.0,
+)
+test_evaluator = val_evaluator

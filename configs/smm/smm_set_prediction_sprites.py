@@ -1,0 +1,19 @@
+_base_ = [
+    '../_base_/models/set_prediction_conv.py',
+    '../_base_/datasets/sprites_properties_32.py',
+    '../_base_/schedules/adam_sprites.py',
+    '../_base_/default_runtime.py',
+]
+# The head of smm_conv.py.
+model = dict(
+    slot_head=dict(
+        type='SlotMixture',
+        slot_dim=32,
+        num_iters=3,
+        gradient='implicit',
+        extra_step=True,
+        embed_channels=32,
+        mlp_channels=64,
+        initializer=dict(type='GaussianSlots', num_slots=5),
+    )
+)
