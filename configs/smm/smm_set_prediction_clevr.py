@@ -7,6 +7,7 @@ _base_ = [
 # The settings of SMM's released code: batches of 512, at most 10 objects, all scenes. Unlike there
 # slots start from a shared Gaussian, not from one that a transformer reads off the tokens.
 model = dict(
+    data_preprocessor=dict(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)),
     backbone=dict(channels=64, strides=(1, 2, 2, 1), kernel_size=5),
     slot_head=dict(
         type='SlotMixture',
@@ -20,7 +21,7 @@ model = dict(
     ),
     decoder=dict(
         properties=[
-            dict(name='position', size=3, kind='coordinate', low=-3.0, high=3.0),
+            dict(name='position', size=3, kind='coordinate', low=-1.0, high=1.0),
             dict(name='size', size=2, kind='category'),
             dict(name='material', size=2, kind='category'),
             dict(name='shape', size=3, kind='category'),
@@ -33,6 +34,7 @@ val_evaluator = dict(
     type='SetPredictionMetric',
     position='position',
     categories=('size', 'material', 'shape', 'color'),
-    distance_scale=1.0,
+    # Coordinates come divided by 3.
+    distance_scale=3.0,
 )
 test_evaluator = val_evaluator
