@@ -43,3 +43,13 @@ def test_heads_divide_the_width(num_heads) -> None:
 def test_unknown_place_of_eps() -> None:
     with pytest.raises(ValueError, match="eps_mode must be 'attn' or 'sum', got 'both'"):
         _head(eps_mode='both')
+
+
+def test_embedded_tokens_of_another_width_than_slots() -> None:
+    initializer = {'type': 'LearnedSlots', 'num_slots': 3}
+    head = SlotAttention(initializer, 12, 16, embed_channels=24, embed_out_channels=20)
+    assert head.embed[3].weight.shape == (20, 24)
+    assert head.to_key.weight.shape == head.to_value.weight.shape == (16, 20)
+    assert head(Features(torch.randn(2, 9, 12), (3, 3))).slots.shape == (2, 3, 16)
+    with pytest.raises(ValueError, match=r'embed_out_channels=20 .* set embed_channels too'):
+        SlotAttention(initializer, 12, 16, embed_out_channels=20)

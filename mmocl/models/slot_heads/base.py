@@ -45,6 +45,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         extra_step: Do one update more than ``num_iters``, unless that is 0.
         embed_channels: Hidden width of a layer norm and two-layer MLP in front of the head, as in
             Slot Attention and DINOSAUR; None leaves the tokens as they are.
+        embed_out_channels: Width of the tokens behind that MLP; ``slot_dim`` if not given.
         init_cfg: MMEngine's initialisation config.
     """
 
@@ -61,9 +62,15 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         gradient: str = 'unrolled',
         extra_step: bool = False,
         embed_channels: int | None = None,
+        embed_out_channels: int | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        if embed_out_channels is not None and embed_channels is None:
+            raise ValueError(
+                f'embed_out_channels={embed_out_channels} is the width behind an MLP that is not '
+                'there; set embed_channels too.'
+            )
         if gradient not in ('unrolled', 'implicit', 'bilevel'):
             raise ValueError(
                 f"gradient must be 'unrolled', 'implicit' or 'bilevel', got {gradient!r}."
@@ -92,12 +99,12 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         self.embed: nn.Module = nn.Identity()
         self.token_dim = in_channels
         if embed_channels is not None:
-            self.token_dim = slot_dim
+            self.token_dim = slot_dim if embed_out_channels is None else embed_out_channels
             self.embed = nn.Sequential(
                 nn.LayerNorm(in_channels),
                 nn.Linear(in_channels, embed_channels),
                 nn.ReLU(inplace=True),
-                nn.Linear(embed_channels, slot_dim),
+                nn.Linear(embed_channels, self.token_dim),
             )
 
     @abstractmethod

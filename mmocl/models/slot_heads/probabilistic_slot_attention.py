@@ -108,7 +108,7 @@ class ProbabilisticSlotAttention(SlotHead):
             gradient,
             extra_step,
             embed_channels,
-            init_cfg,
+            init_cfg=init_cfg,
         )
         slot_dim = self.slot_dim
         for name, value, known in (

@@ -33,6 +33,8 @@ class SlotAttention(SlotHead):
         eps_mode: ``'attn'``: added to the attention of every token (official code, 1e-8);
             ``'sum'``: added to the sum over tokens (BO-QSA's code, 1.0: slots that win less than
             about one token hardly move).
+        embed_out_channels: Width of the tokens behind the MLP in front; D if not given. SPOT's code
+            (`arXiv:2312.00648 <https://arxiv.org/abs/2312.00648>`_) keeps that of the backbone.
         init_cfg: MMEngine's initialisation config.
     """
 
@@ -51,6 +53,7 @@ class SlotAttention(SlotHead):
         qkv_bias: bool = False,
         eps: float = 1e-8,
         eps_mode: str = 'attn',
+        embed_out_channels: int | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
@@ -61,6 +64,7 @@ class SlotAttention(SlotHead):
             gradient,
             extra_step,
             embed_channels,
+            embed_out_channels,
             init_cfg,
         )
         slot_dim = self.slot_dim

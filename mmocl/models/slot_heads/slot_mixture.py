@@ -84,7 +84,7 @@ class SlotMixture(SlotHead):
             gradient,
             extra_step,
             embed_channels,
-            init_cfg,
+            init_cfg=init_cfg,
         )
         slot_dim = self.slot_dim
         check_options(prune_threshold, min_var, logit_scale)
