@@ -3,7 +3,9 @@
 model = dict(
     type='SlotAutoencoder',
     # Images in [0, 1]: the tokenizer's loss is a sum of squares of such.
-    data_preprocessor=dict(type='SlotDataPreprocessor', mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)),
+    data_preprocessor=dict(
+        type='SlotDataPreprocessor', mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
+    ),
     tokenizer=dict(type='DiscreteVAE', vocab_size=64, channels=32, kernel_size=3),
     backbone=dict(type='ConvEncoder', channels=32, strides=(2, 1), kernel_size=3),
     slot_head=dict(

@@ -2,7 +2,9 @@
 model = dict(
     type='SlotAutoencoder',
     # Images in [0, 1]: the tokenizer's loss is a sum of squares of such.
-    data_preprocessor=dict(type='SlotDataPreprocessor', mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)),
+    data_preprocessor=dict(
+        type='SlotDataPreprocessor', mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
+    ),
     tokenizer=dict(type='DiscreteVAE', vocab_size=64, channels=32),
     backbone=dict(type='TokenBackbone', channels=64),
     slot_head=dict(

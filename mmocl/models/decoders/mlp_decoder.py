@@ -27,8 +27,8 @@ class MLPDecoder(BaseModule):
         grid: Patches (h, w) that are decoded.
         hidden_channels: Width of the hidden layers.
         num_hidden: Number of hidden layers.
-        embed_channels: Width that slots are projected to before they meet the positions, as in SPOT
-            (`arXiv:2312.00648 <https://arxiv.org/abs/2312.00648>`_); None takes them as they are.
+        embed_channels: Width that slots are projected to before they meet the positions, as the
+            code of DINOSAUR can; None takes them as they are.
         init_cfg: MMEngine's initialisation config.
     """
 
