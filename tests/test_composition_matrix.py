@@ -1,4 +1,4 @@
-"""Every initializer x slot head x gradient x decoder builds, trains a step and predicts."""
+"""Every initializer x slot head x gradient x decoder builds, trains a step, predicts, composes."""
 
 from itertools import product
 
@@ -10,20 +10,25 @@ from mmocl.registry import MODELS
 INITIALIZERS = ['GaussianSlots', 'LearnedSlots', 'BufferSlots', 'TransformerSlots', 'PooledSlots']
 HEADS = ['SlotAttention', 'ProbabilisticSlotAttention', 'SlotMixture']
 GRADIENTS = ['unrolled', 'implicit', 'bilevel']
+PAINT = {'channels': 4, 'broadcast_size': (4, 4), 'strides': (2, 2)}
+SEQUENCE = {'type': 'TransformerDecoder', 'num_layers': 1, 'num_heads': 2}
+RECONSTRUCTION = [{'type': 'ReconstructionLoss'}]
+PIXELS = {'target': {'type': 'PixelTarget'}, 'losses': RECONSTRUCTION}
+FEATURES = {'target': {'type': 'FeatureTarget'}, 'losses': RECONSTRUCTION}
 DECODERS = {
-    'SpatialBroadcastDecoder': (
-        {'channels': 4, 'broadcast_size': (4, 4), 'strides': (2, 2)},
-        {'type': 'PixelTarget'},
-    ),
-    'ConvDecoder': (
-        {'channels': 4, 'broadcast_size': (4, 4), 'strides': (2, 2)},
-        {'type': 'PixelTarget'},
-    ),
-    'MLPDecoder': ({'grid': (8, 8), 'hidden_channels': 8}, {'type': 'FeatureTarget'}),
-    'TransformerDecoder': (
-        {'grid': (8, 8), 'num_layers': 1, 'num_heads': 2},
-        {'type': 'FeatureTarget'},
-    ),
+    'spatial_broadcast': {'decoder': {'type': 'SpatialBroadcastDecoder', **PAINT}, **PIXELS},
+    'conv': {'decoder': {'type': 'ConvDecoder', **PAINT}, **PIXELS},
+    'mlp': {
+        'decoder': {'type': 'MLPDecoder', 'grid': (8, 8), 'hidden_channels': 8},
+        **FEATURES,
+    },
+    'transformer': {'decoder': {**SEQUENCE, 'grid': (8, 8)}, **FEATURES},
+    'tokens': {
+        'tokenizer': {'type': 'DiscreteVAE', 'vocab_size': 6, 'channels': 4},
+        'decoder': {**SEQUENCE, 'grid': (4, 4), 'channels': 8},
+        'target': {'type': 'TokenTarget'},
+        'losses': [{'type': 'TokenCrossEntropyLoss'}],
+    },
 }
 
 
@@ -32,7 +37,6 @@ DECODERS = {
     list(product(INITIALIZERS, HEADS, GRADIENTS, DECODERS)),
 )
 def test_combination(initializer, head, gradient, decoder) -> None:
-    arguments, target = DECODERS[decoder]
     model = MODELS.build(
         {
             'type': 'SlotAutoencoder',
@@ -43,9 +47,7 @@ def test_combination(initializer, head, gradient, decoder) -> None:
                 'gradient': gradient,
                 'initializer': {'type': initializer, 'num_slots': 3},
             },
-            'decoder': {'type': decoder, **arguments},
-            'target': target,
-            'losses': [{'type': 'ReconstructionLoss'}],
+            **DECODERS[decoder],
         }
     )
     images = torch.randn(2, 3, 16, 16)
@@ -55,7 +57,15 @@ def test_combination(initializer, head, gradient, decoder) -> None:
     for name, parameter in model.named_parameters():
         assert not parameter.requires_grad or parameter.grad.abs().sum() > 0, name
     optimizer.step()
+    model.eval()
     sample = model.predict(images)[0]
     assert ('pred_masks' in sample) == model.decoder.has_masks
     masks = sample.get('pred_masks', sample.pred_attn).data
     torch.testing.assert_close(masks.sum(0), torch.ones(masks.shape[1:]))
+    # Without a target, as scenes are composed.
+    slots = model.encode(images).slots
+    decoded = model.decode(slots)
+    assert decoded.recon.isfinite().all()
+    drawn = model.to_images(decoded)
+    assert (drawn is None) == (model.target.shape == 'tokens')
+    assert drawn is None or drawn.shape == images.shape

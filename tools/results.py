@@ -28,6 +28,11 @@ LABELS = {
     'mbo_c': 'mBO_c',
     'fg_iou': 'foreground IoU',
     'fg_dice': 'foreground Dice',
+    'recon_mse': 'reconstruction MSE',
+    'slots_covariance': 'slot covariance',
+    'slots_correlation': 'slot correlation',
+    'slots_std': 'slot std',
+    'set_ap_inf': 'AP, any distance',
 }
 # Counts, and scores that say little beside the others.
 NOT_RECORDED = re.compile(r'(^|_)(num_\w+|fg_ari_multi|mbo_c)$')

@@ -44,6 +44,18 @@ PATCHES = {
     'decoder': {'type': 'MLPDecoder', 'grid': (8, 4), 'hidden_channels': 16},
     'target': {'type': 'PixelTarget', 'patch_size': 2},
 }
+TOKENS = {
+    'tokenizer': {'type': 'DiscreteVAE', 'vocab_size': 6, 'channels': 8},
+    'decoder': {
+        'type': 'TransformerDecoder',
+        'grid': (4, 4),
+        'channels': 8,
+        'num_layers': 1,
+        'num_heads': 2,
+    },
+    'target': {'type': 'TokenTarget'},
+    'losses': [{'type': 'TokenCrossEntropyLoss'}],
+}
 IMAGES = torch.randint(
     256, (6, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
 )
@@ -153,6 +165,18 @@ def test_scenes_are_decoded_samples(changes, monkeypatch) -> None:
     assert scenes.images.shape == pixels.shape
     assert (scenes.images - pixels).abs().max() <= 0.51
     assert not torch.equal(scenes.images[0], scenes.images[1])
+
+
+def test_scenes_of_tokens_are_sampled_by_the_transformer() -> None:
+    model = _model(**TOKENS).eval()
+    posterior = fit_posterior(model, _batches(6), progress=False)
+    scenes = compose_scenes(model, posterior, 2)
+    with torch.no_grad():
+        ids = model.decode(scenes.slots).recon.argmax(2).unflatten(1, (4, 4))
+        pixels = model.tokenizer.decode_ids(ids) * 127.5 + 127.5
+    assert scenes.images.shape == (2, 3, 16, 16)
+    assert (scenes.images - pixels.clamp(0, 255)).abs().max() <= 0.51
+    assert scenes.masks.shape == (2, 3, 4, 4)
 
 
 def test_scenes_take_another_number_of_slots() -> None:
