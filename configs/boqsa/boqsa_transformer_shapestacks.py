@@ -4,15 +4,20 @@ _base_ = [
     '../_base_/schedules/adam_slate_250k.py',
     '../_base_/default_runtime.py',
 ]
-# All of the released code, but that the tokenizer is warmed up too.
+# As released (three updates in all, eps on the sum, DropPath, multiplicative noise), but that the
+# tokenizer is warmed up too.
 model = dict(
-    tokenizer=dict(vocab_size=1024, channels=64),
+    tokenizer=dict(vocab_size=1024),
     backbone=dict(channels=64, strides=(1, 1, 1, 1), kernel_size=5),
     slot_head=dict(
         slot_dim=256,
         embed_channels=256,
         mlp_channels=256,
-        initializer=dict(num_slots=12),
+        extra_step=False,
+        eps=1.0,
+        eps_mode='sum',
+        drop_path=0.2,
+        initializer=dict(num_slots=12, noise_mode='multiplicative'),
     ),
     decoder=dict(grid=(32, 32), channels=256, num_layers=4, num_heads=4),
 )

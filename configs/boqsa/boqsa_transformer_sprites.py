@@ -11,14 +11,14 @@ custom_hooks = [
         attribute='tokenizer.temperature',
         start=1.0,
         end=0.1,
-        num_steps=500,
+        num_steps=300,
     ),
     dict(
         type='AttributeAnnealingHook',
         attribute='slot_head.initializer.sigma',
         start=1.0,
         end=0.0,
-        num_steps=500,
+        num_steps=300,
     ),
 ]
 # The mask of a slot is its attention; the decoder's is its cross-attention.

@@ -6,7 +6,7 @@ _base_ = [
 ]
 # The paper says no more than that PSA takes the place of Slot Attention in SLATE.
 model = dict(
-    tokenizer=dict(vocab_size=4096, channels=64),
+    tokenizer=dict(vocab_size=4096),
     backbone=dict(channels=192),
     slot_head=dict(slot_dim=192, embed_channels=192, initializer=dict(num_slots=7)),
     decoder=dict(grid=(32, 32), channels=192, num_layers=8, num_heads=4),

@@ -11,7 +11,7 @@ custom_hooks = [
         attribute='tokenizer.temperature',
         start=1.0,
         end=0.1,
-        num_steps=500,
+        num_steps=300,
     ),
 ]
 # The mask of a slot is its attention; the decoder's is its cross-attention.

@@ -6,7 +6,7 @@ _base_ = [
 ]
 # OCLF's settings, but for its learning rate of 3e-4 for all.
 model = dict(
-    tokenizer=dict(vocab_size=4096, channels=64),
+    tokenizer=dict(vocab_size=4096),
     backbone=dict(channels=192),
     slot_head=dict(
         slot_dim=192,

@@ -7,7 +7,7 @@ _base_ = [
 # 96x96 and 7 iterations, as in the published protocol for implicit SLATE; its other settings are
 # those of SLATE's code, as the paper's are not known.
 model = dict(
-    tokenizer=dict(vocab_size=4096, channels=64),
+    tokenizer=dict(vocab_size=4096),
     backbone=dict(channels=192),
     slot_head=dict(
         slot_dim=192,

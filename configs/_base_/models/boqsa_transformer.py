@@ -1,24 +1,21 @@
-# slate.py, but slots look at convolutions of the image, from learned queries; as the code of
-# BO-QSA was released.
+# slate.py, but slots look at convolutions of the image, from learned queries.
 model = dict(
     type='SlotAutoencoder',
     # Images in [0, 1]: the tokenizer's loss is a sum of squares of such.
     data_preprocessor=dict(
         type='SlotDataPreprocessor', mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
     ),
-    tokenizer=dict(type='DiscreteVAE', vocab_size=64, channels=32, kernel_size=3),
+    tokenizer=dict(type='DiscreteVAE', vocab_size=64, channels=64, kernel_size=3),
     backbone=dict(type='ConvEncoder', channels=32, strides=(2, 1), kernel_size=3),
     slot_head=dict(
         type='SlotAttention',
         slot_dim=64,
         num_iters=3,
         gradient='bilevel',
+        extra_step=True,
         embed_channels=64,
         mlp_channels=64,
-        eps=1.0,
-        eps_mode='sum',
-        drop_path=0.2,
-        initializer=dict(type='LearnedSlots', num_slots=5, sigma=1.0, noise_mode='multiplicative'),
+        initializer=dict(type='LearnedSlots', num_slots=5, sigma=1.0),
     ),
     decoder=dict(
         type='TransformerDecoder',

@@ -5,7 +5,7 @@ model = dict(
     data_preprocessor=dict(
         type='SlotDataPreprocessor', mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
     ),
-    tokenizer=dict(type='DiscreteVAE', vocab_size=64, channels=32),
+    tokenizer=dict(type='DiscreteVAE', vocab_size=64, channels=64),
     backbone=dict(type='TokenBackbone', channels=64),
     slot_head=dict(
         type='SlotMixture',

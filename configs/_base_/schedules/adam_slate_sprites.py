@@ -1,6 +1,6 @@
 # A few minutes on two CPU cores; the tokenizer learns three times as fast, as in SLATE.
 max_iters = 1500
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 2)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
