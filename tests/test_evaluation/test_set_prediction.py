@@ -103,6 +103,15 @@ def test_metric() -> None:
     assert all(type(value) is float for value in results.values())
 
 
+def test_an_image_without_objects_has_false_positives_only() -> None:
+    empty = make_sample(1)
+    empty.gt_objects = empty.gt_objects[:0]
+    assert len(empty.gt_objects) == 0
+    results = evaluate([make_sample(0), empty], SetPredictionMetric(thresholds=(float('inf'),)))
+    # Sure and found, sure and not there, then the same with less certainty.
+    assert results['set/ap_inf'] == pytest.approx((1 + 2 / 3) / 2)
+
+
 def test_options() -> None:
     metric = {'type': 'SetPredictionMetric', 'categories': (), 'thresholds': (0.1,), 'prefix': 'x'}
     results = evaluate([make_sample(0, shape=torch.tensor([2, 2]))], METRICS.build(metric))

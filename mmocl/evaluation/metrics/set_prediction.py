@@ -108,8 +108,8 @@ class SetPredictionMetric(BaseMetric):
                 f'categories of SetPredictionMetric name; it holds {sorted(found.keys())}.'
             )
         position, *labels = (_array(found[name]) for name in names)
-        # Coordinates of one dimension may come as (M,).
-        position = position.reshape(len(position), -1)
+        if position.ndim == 1:
+            position = position[:, None]
         none = np.zeros((len(position), 0), np.int64)
         return position, np.concatenate([none, *(x[:, None] for x in labels)], axis=1)
 
