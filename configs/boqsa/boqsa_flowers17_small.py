@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/schedules/adam_small.py',
     '../_base_/default_runtime.py',
 ]
-# Foreground extraction (the paper's table 4), small: one slot for flowers,
+# Foreground extraction (the paper's table 5), small: one slot for flowers,
 # one for the rest, and the mixture decoder.
 model = dict(
     backbone=dict(strides=(2, 2), kernel_size=5),
