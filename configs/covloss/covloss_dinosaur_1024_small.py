@@ -27,3 +27,10 @@ model = dict(
         ),
     ],
 )
+train_dataloader = dict(batch_size=8)
+max_iters = 600
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=100),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=100, T_max=max_iters - 100, eta_min=1e-4),
+]

@@ -16,3 +16,4 @@ model = dict(
     decoder=dict(grid=(16, 16), channels=192, num_layers=2, num_heads=4),
     target=dict(normalize=True),
 )
+train_dataloader = dict(batch_size=8)
