@@ -94,6 +94,7 @@ class ConvDecoder(BaseModule):
         if target is not None and target.values.shape[-2:] != recon.shape[-2:]:
             raise ValueError(
                 f'ConvDecoder paints {tuple(recon.shape[-2:])} images, but the target is '
-                f'{tuple(target.values.shape[-2:])}; change broadcast_size or strides.'
+                f'{tuple(target.values.shape[-2:])}; change decoder.broadcast_size or '
+                'decoder.strides, or the image size of the dataset.'
             )
         return Decoded(recon)

@@ -83,7 +83,8 @@ class MLPDecoder(BaseModule):
         if target is not None and target.values.shape[1] != num_patches:
             raise ValueError(
                 f'MLPDecoder decodes a grid of {self.grid}, {num_patches} patches, but the target '
-                f'has {target.values.shape[1]}; set decoder.grid to the grid of the backbone.'
+                f'has {target.values.shape[1]}; set decoder.grid to the grid of the backbone '
+                '(image size of the dataset over its stride).'
             )
         first, *others = self.hidden
         assert isinstance(first, nn.Linear)
@@ -95,6 +96,10 @@ class MLPDecoder(BaseModule):
             hidden = functional.relu_(layer(hidden))
         alpha = functional.linear(hidden, self.project.weight[-1:], self.project.bias[-1:])
         masks = scatter_slots(alpha.squeeze(-1), places, shape, fill=-math.inf).softmax(dim=1)
-        mixed = torch.einsum('bkn,bknc->bnc', masks, scatter_slots(hidden, places, shape))
+        # Slot by slot: one product over all of them would copy the hidden units.
+        mixed = torch.zeros_like(hidden[: shape[0]])
+        slot_hidden = scatter_slots(hidden, places, shape)
+        for mask, units in zip(masks[..., None].unbind(1), slot_hidden.unbind(1), strict=True):
+            mixed = torch.addcmul(mixed, mask, units)
         recon = functional.linear(mixed, self.project.weight[:-1], self.project.bias[:-1])
         return Decoded(recon, masks.unflatten(2, self.grid))

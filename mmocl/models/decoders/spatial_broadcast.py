@@ -74,7 +74,8 @@ class SpatialBroadcastDecoder(BaseModule):
         if target is not None and target.values.shape[-2:] != painted.shape[-2:]:
             raise ValueError(
                 f'SpatialBroadcastDecoder paints {tuple(painted.shape[-2:])} images, but the '
-                f'target is {tuple(target.values.shape[-2:])}; change broadcast_size or strides.'
+                f'target is {tuple(target.values.shape[-2:])}; change decoder.broadcast_size or '
+                'decoder.strides, or the image size of the dataset.'
             )
         slot_recons = scatter_slots(painted[:, : self.out_channels], places, shape)
         alpha = scatter_slots(painted[:, self.out_channels], places, shape, fill=-math.inf)
