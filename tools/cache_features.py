@@ -36,6 +36,10 @@ def main() -> None:
     init_default_scope(cfg.default_scope)
     if not cfg.model.backbone.get('frozen', True) or cfg.model.backbone.type != 'TimmBackbone':
         raise ValueError('Only the tokens of a frozen TimmBackbone stay valid in a cache.')
+    if not isinstance(cfg.model.backbone.get('block', -1), int):
+        raise ValueError(
+            'A cache holds the tokens of one block, but model.backbone.block is several.'
+        )
     device = get_device()
     backbone = MODELS.build(cfg.model.backbone).to(device)
     preprocess = MODELS.build(cfg.model.data_preprocessor).to(device)

@@ -4,6 +4,10 @@ _base_ = [
     '../_base_/schedules/adam_slate_sprites.py',
     '../_base_/default_runtime.py',
 ]
+# With SLATE's 1e-3 the attention of one slot took everything.
+optim_wrapper = dict(
+    optimizer=dict(lr=5e-4), paramwise_cfg=dict(custom_keys={'tokenizer': dict(lr_mult=6.0)})
+)
 custom_hooks = [
     dict(type='StrictCheckpointHook'),
     dict(

@@ -1,4 +1,7 @@
-"""Which parts of a model fit each other: conflicts of config keys, found when a model is built."""
+"""Which parts of a model fit each other: conflicts of config keys, found when a model is built.
+
+What depends on the size of images, such as the grid of a decoder, is found with the first batch.
+"""
 
 from typing import Any
 
@@ -34,27 +37,50 @@ def require_parts_fit(model: Any) -> None:
         ValueError: If two parts do not fit; both config keys are named.
     """
     backbone, decoder, target = model.backbone, model.decoder, model.target
+    if model.tokenizer is not None and not target.needs_codes:
+        raise ValueError(
+            f'model.tokenizer is set, but model.target, a {_name(target)}, does not use its tokens '
+            'nor train it; take TokenTarget, or leave the tokenizer out.'
+        )
     if isinstance(backbone, TokenBackbone):
         _require_token_backbone_fits(model)
-    if target.needs_features and isinstance(backbone, TokenBackbone):
+    _require_shape(decoder, target.shape, f'model.target, a {_name(target)}, gives')
+    if target.needs_codes and target.vocab_size != model.tokenizer.vocab_size:
         raise ValueError(
-            f'model.target is a {_name(target)}, which needs features of the image, but '
-            'model.backbone is a TokenBackbone, which gives embedded tokens.'
+            f'model.target.vocab_size is {target.vocab_size}, but model.tokenizer.vocab_size is '
+            f'{model.tokenizer.vocab_size}; leave the former out.'
         )
-    shape = getattr(decoder, 'shape', target.shape)
-    if shape != target.shape:
+    vocab_size = getattr(getattr(decoder, 'embedding', None), 'vocab_size', None)
+    if target.needs_codes and vocab_size not in (None, target.vocab_size):
         raise ValueError(
-            f'model.decoder, a {_name(decoder)}, reconstructs {shape!r}, but model.target, a '
-            f'{_name(target)}, gives {target.shape!r}. Use SpatialBroadcastDecoder or ConvDecoder '
-            "for 'image', MLPDecoder or TransformerDecoder for 'tokens', TransformerDecoder for "
-            "'ids'; PixelTarget(patch_size=...) turns images into tokens."
+            f'model.decoder.vocab_size is {vocab_size}, but model.tokenizer.vocab_size is '
+            f'{target.vocab_size}; leave the former out.'
         )
-    for i, loss in enumerate(model.losses):
-        shapes = getattr(loss, 'target_shapes', (target.shape,))
-        if target.shape not in shapes:
+    require_losses_fit(model.losses, decoder, target.shape)
+
+
+def require_set_parts_fit(model: Any) -> None:
+    """Refuse parts of a ``SlotSetPredictor`` that predict or compare something else than sets.
+
+    Raises:
+        ValueError: If there is one; its config key is named.
+    """
+    _require_shape(model.decoder, 'set', 'a SlotSetPredictor predicts')
+    require_losses_fit(model.losses, model.decoder, 'set')
+
+
+def require_losses_fit(losses: Any, decoder: nn.Module, shape: str) -> None:
+    """Refuse losses that compare something else than ``shape``, or need masks that are not there.
+
+    Raises:
+        ValueError: If there is one; both config keys are named.
+    """
+    for i, loss in enumerate(losses):
+        shapes = getattr(loss, 'target_shapes', (shape,))
+        if shape not in shapes:
             raise ValueError(
                 f'model.losses[{i}], a {_name(loss)}, compares {" or ".join(map(repr, shapes))}, '
-                f'but model.target, a {_name(target)}, gives {target.shape!r}.'
+                f'but model.target and model.decoder, a {_name(decoder)}, are about {shape!r}.'
             )
         if getattr(loss, 'needs_masks', False) and not getattr(decoder, 'has_masks', True):
             raise ValueError(
@@ -63,9 +89,25 @@ def require_parts_fit(model: Any) -> None:
             )
 
 
+def _require_shape(decoder: nn.Module, shape: str, wanted_by: str) -> None:
+    made = getattr(decoder, 'shape', shape)
+    if made != shape:
+        raise ValueError(
+            f'model.decoder, a {_name(decoder)}, makes {made!r}, but {wanted_by} {shape!r}. '
+            "SpatialBroadcastDecoder and ConvDecoder make an 'image', MLPDecoder and "
+            "TransformerDecoder 'tokens', TransformerDecoder with a tokenizer 'ids', "
+            "PropertyDecoder a 'set'; PixelTarget(patch_size=...) turns images into tokens."
+        )
+
+
 def _require_token_backbone_fits(model: Any) -> None:
     if model.tokenizer is None:
         raise ValueError('model.backbone is a TokenBackbone, but model.tokenizer is not set.')
+    if model.target.needs_features:
+        raise ValueError(
+            f'model.target is a {_name(model.target)}, which needs features of the image, but '
+            'model.backbone is a TokenBackbone, which gives embedded tokens.'
+        )
     width = getattr(getattr(model.decoder, 'embedding', None), 'channels', None)
     if width is None:
         raise ValueError(

@@ -148,8 +148,8 @@ class SlotAutoencoder(BaseModel):
         images = self.to_images(output.decoded)
         errors = None
         if self.target.shape != 'ids':
-            squares = (output.decoded.recon - output.target.values).square()
-            errors = squares.flatten(1).mean(dim=1)
+            difference = output.decoded.recon.float() - output.target.values
+            errors = difference.square().flatten(1).mean(dim=1)
         for i, sample in enumerate(samples):
             if output.decoded.masks is not None:
                 sample.pred_masks = PixelData(data=output.decoded.masks[i])

@@ -7,6 +7,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmocl.models.building import build_losses, build_part
+from mmocl.models.parts_fit import require_set_parts_fit
 from mmocl.models.slot_fields import fill_slots
 from mmocl.registry import MODELS
 from mmocl.structures import Decoded, Features, ModelOutput, SlotDataSample, SlotOutput, Target
@@ -31,7 +32,7 @@ class SlotSetPredictor(BaseModel):
         init_cfg: MMEngine's initialisation config.
 
     Raises:
-        ValueError: If two losses have the same name.
+        ValueError: If two losses have the same name, or a part is not about sets.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class SlotSetPredictor(BaseModel):
         self.slot_head: Any = build_part(slot_head, in_channels=self.backbone.out_channels)
         self.decoder: Any = build_part(decoder, slot_dim=self.slot_head.slot_dim)
         self.losses = build_losses(losses, slot_dim=self.slot_head.slot_dim)
+        require_set_parts_fit(self)
 
     def extract(self, inputs: Tensor) -> Features:
         """Run the backbone."""

@@ -32,13 +32,13 @@ class Features:
 class Codes:
     """Discrete tokens of a tokenizer, row-major over ``grid`` (h, w).
 
-    ``recon`` is what the tokenizer itself makes of the image, without any slots, ``losses`` what it
-    is trained by.
+    In training ``recon`` is what the tokenizer itself makes of the image, without any slots, and
+    ``losses`` what it is trained by.
     """
 
     ids: Int64[Tensor, 'B N']
     grid: tuple[int, int]
-    recon: Float[Tensor, 'B 3 H W']
+    recon: Float[Tensor, 'B 3 H W'] | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -95,10 +95,14 @@ class SlotOutput:
 
 @dataclass(frozen=True)
 class Target:
-    """What the decoder has to reconstruct, and the losses that its maker brings along."""
+    """What the decoder has to reconstruct, and the losses that its maker brings along.
+
+    ``grid`` (h, w) is that of values which are tokens, row-major (None: not known, or an image).
+    """
 
     values: Tensor
     losses: dict[str, Tensor] = field(default_factory=dict)
+    grid: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

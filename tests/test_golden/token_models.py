@@ -60,7 +60,6 @@ def decoder_patch_autoregressive(case: Case) -> None:
         (1, targets.shape[1]),
         num_layers=num_layers,
         num_heads=case.hyper['num_heads'],
-        ffn_channels=case.hyper['ffn_dim'],
     ).to(case.dtype)
     put(decoder, 'embedding.bos', case['w.bos_token'])
     put(decoder, 'embedding.project.weight', case['w.input_proj.weight'])
@@ -92,7 +91,6 @@ def decoder_spot_transformer(case: Case) -> None:
         grid,
         num_layers=hyper['num_layers'],
         num_heads=hyper['num_heads'],
-        ffn_channels=hyper['ffn_dim'],
         blocks='slate',
         orders=PATCH_ORDERS,
     ).eval()

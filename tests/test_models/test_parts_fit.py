@@ -29,6 +29,7 @@ SLATE = {
 CONV = {'type': 'ConvEncoder', 'channels': 8, 'strides': (2, 2)}
 MLP = {'type': 'MLPDecoder', 'grid': (4, 4), 'hidden_channels': 8}
 FEATURES = {'target': {'type': 'FeatureTarget'}, 'losses': [{'type': 'ReconstructionLoss'}]}
+FEATURES_OF_CONV = {'backbone': CONV, **FEATURES}
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
@@ -77,31 +78,47 @@ class _NoMasks(nn.Module):
             'model.backbone is a TokenBackbone, but model.tokenizer is not set',
         ),
         (
+            {'backbone': CONV, 'decoder': MLP, **FEATURES},
+            'model.tokenizer is set, but model.target, a FeatureTarget, does not use its tokens',
+        ),
+        (
+            {'target': {'type': 'TokenTarget', 'vocab_size': 5}},
+            'model.target.vocab_size is 5, but model.tokenizer.vocab_size is 6',
+        ),
+        (
+            {'decoder': SLATE['decoder'] | {'vocab_size': 5}},
+            'model.decoder.vocab_size is 5, but model.tokenizer.vocab_size is 6',
+        ),
+        (
+            {'losses': [{'type': 'DiscretizedGaussianLoss'}]},
+            r"model.losses\[0\], a DiscretizedGaussianLoss, compares 'image', but .* 'ids'",
+        ),
+        (
+            {'losses': [{'type': 'SetPredictionLoss'}]},
+            r"model.losses\[0\], a SetPredictionLoss, compares 'set', but .* 'ids'",
+        ),
+        (
             {'backbone': {'type': 'TokenBackbone', 'channels': 12}},
             r'model.backbone.channels is 12, .* model.decoder.channels=16',
         ),
         (
-            {'decoder': MLP, **FEATURES},
+            {'decoder': MLP},
             'takes the embedding of the decoder, but model.decoder, a MLPDecoder',
         ),
         (
-            {'decoder': SLATE['decoder'] | {'vocab_size': 6}, **FEATURES},
-            'model.target is a FeatureTarget, .* model.backbone is a TokenBackbone',
-        ),
-        (
             {'backbone': CONV, 'decoder': MLP},
-            "model.decoder, a MLPDecoder, reconstructs 'tokens', but model.target, a TokenTarget",
+            "model.decoder, a MLPDecoder, makes 'tokens', but model.target, a TokenTarget",
         ),
         (
-            {'backbone': CONV, **FEATURES, 'decoder': {'type': 'SpatialBroadcastDecoder'}},
-            "a SpatialBroadcastDecoder, reconstructs 'image', .* a FeatureTarget, gives 'tokens'",
+            {'tokenizer': None, **FEATURES_OF_CONV, 'decoder': {'type': 'SpatialBroadcastDecoder'}},
+            "a SpatialBroadcastDecoder, makes 'image', .* a FeatureTarget, gives 'tokens'",
         ),
         (
             {'losses': [{'type': 'ReconstructionLoss'}]},
             r"model.losses\[0\], a ReconstructionLoss, compares 'image' or 'tokens', but .* 'ids'",
         ),
         (
-            {'backbone': CONV, **FEATURES, 'decoder': _NoMasks(), 'losses': [_MaskLoss()]},
+            {**FEATURES_OF_CONV, 'tokenizer': None, 'decoder': _NoMasks(), 'losses': [_MaskLoss()]},
             r'model.losses\[0\], a _MaskLoss, needs masks, but model.decoder, a _NoMasks',
         ),
     ],
@@ -112,5 +129,24 @@ def test_parts_that_do_not_fit_name_both_keys(changes, message) -> None:
 
 
 def test_a_grid_of_another_size_is_named() -> None:
-    with pytest.raises(ValueError, match=r'set decoder.grid to the grid of the backbone or token'):
+    with pytest.raises(ValueError, match=r'grid of \(4, 4\), .* a grid of \(8, 8\), 64 tokens'):
         _build(backbone=CONV).loss(torch.rand(2, 3, 32, 32))
+    # As many tokens, but elsewhere.
+    with pytest.raises(ValueError, match=r'grid of \(4, 4\), .* a grid of \(2, 8\), 16 tokens'):
+        _build(backbone=CONV).loss(torch.rand(2, 3, 8, 32))
+
+
+def test_a_set_predictor_is_about_sets() -> None:
+    properties = [{'name': 'position', 'size': 2, 'kind': 'coordinate'}]
+    config = {
+        'type': 'SlotSetPredictor',
+        'backbone': CONV,
+        'slot_head': SLATE['slot_head'],
+        'decoder': {'type': 'PropertyDecoder', 'properties': properties},
+        'losses': [{'type': 'SetPredictionLoss'}],
+    }
+    MODELS.build(config)
+    with pytest.raises(ValueError, match=r"a MLPDecoder, makes 'tokens', but .* predicts 'set'"):
+        MODELS.build({**config, 'decoder': {**MLP, 'out_channels': 3}})
+    with pytest.raises(ValueError, match="a ReconstructionLoss, compares 'image' or 'tokens'"):
+        MODELS.build({**config, 'losses': [{'type': 'ReconstructionLoss'}]})

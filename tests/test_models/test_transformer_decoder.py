@@ -130,7 +130,9 @@ def test_bad_arguments_are_named() -> None:
         _tokens(orders=['spiral'])
     with pytest.raises(ValueError, match=r"must be one of .* got 'zigzag'"):
         _patches(orders=['zigzag'])
+    with pytest.raises(ValueError, match='active leaves an image without slots'):
+        _tokens()(SLOTS, None, torch.zeros(2, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match='num_heads must divide channels 16, got 3'):
         _tokens(num_heads=3)
-    with pytest.raises(ValueError, match=r'grid of \(3, 4\), 12 tokens, but the target has 11'):
+    with pytest.raises(ValueError, match=r'grid of \(3, 4\), 12 tokens, but the target has .*, 11'):
         _patches()(SLOTS, Target(PATCHES[:, 1:]))

@@ -44,7 +44,7 @@ class ConvDecoder(BaseModule):
 
     #: Whether the reconstruction comes with masks of the slots.
     has_masks = False
-    #: What is reconstructed: an ``'image'`` or ``'tokens'``.
+    #: What is reconstructed: an ``'image'``, ``'tokens'``, token ``'ids'`` or a ``'set'``.
     shape = 'image'
 
     def __init__(

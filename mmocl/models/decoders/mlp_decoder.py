@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmocl.models.layers import gather_slots, scatter_slots
+from mmocl.models.layers import gather_slots, require_grid, scatter_slots
 from mmocl.registry import MODELS
 from mmocl.structures import Decoded, Target
 
@@ -34,7 +34,7 @@ class MLPDecoder(BaseModule):
 
     #: Whether the reconstruction comes with masks of the slots.
     has_masks = True
-    #: What is reconstructed: an ``'image'`` or ``'tokens'``.
+    #: What is reconstructed: an ``'image'``, ``'tokens'``, token ``'ids'`` or a ``'set'``.
     shape = 'tokens'
 
     def __init__(
@@ -76,16 +76,10 @@ class MLPDecoder(BaseModule):
         number of active slots is then read back from the device.
 
         Raises:
-            ValueError: If the target has another number of patches, ``active`` another shape than
+            ValueError: If the target has another grid, ``active`` another shape than
                 the slots, or an image no active slot.
         """
-        num_patches = self.position.shape[1]
-        if target is not None and target.values.shape[1] != num_patches:
-            raise ValueError(
-                f'MLPDecoder decodes a grid of {self.grid}, {num_patches} patches, but the target '
-                f'has {target.values.shape[1]}; set decoder.grid to the grid of the backbone '
-                '(image size of the dataset over its stride).'
-            )
+        require_grid('MLPDecoder', self.grid, target)
         first, *others = self.hidden
         assert isinstance(first, nn.Linear)
         shape = (slots.shape[0], slots.shape[1])

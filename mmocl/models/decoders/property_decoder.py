@@ -34,6 +34,9 @@ class PropertyDecoder(BaseModule):
             or one is malformed.
     """
 
+    has_masks = False
+    shape = 'set'
+
     def __init__(
         self,
         slot_dim: int,

@@ -34,7 +34,7 @@ class SpatialBroadcastDecoder(BaseModule):
 
     #: Whether the reconstruction comes with masks of the slots.
     has_masks = True
-    #: What is reconstructed: an ``'image'`` or ``'tokens'``.
+    #: What is reconstructed: an ``'image'``, ``'tokens'``, token ``'ids'`` or a ``'set'``.
     shape = 'image'
 
     def __init__(

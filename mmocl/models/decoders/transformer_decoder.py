@@ -14,6 +14,8 @@ from mmocl.models.layers import (
     PatchEmbedding,
     TokenEmbedding,
     patch_order,
+    require_active,
+    require_grid,
 )
 from mmocl.registry import MODELS
 from mmocl.structures import Decoded, Target
@@ -28,7 +30,7 @@ class TransformerDecoder(BaseModule):
     are logits. Without, it predicts features of patches, as DINOSAUR does (`arXiv:2209.14860
     <https://arxiv.org/abs/2209.14860>`_). Given a target the true tokens are fed (teacher forcing);
     without one the decoder feeds its own, the likeliest token or the predicted feature, one at a
-    time with the keys and values of those before kept.
+    time with the keys and values of those before kept, and without a gradient.
 
     Masks are the cross-attention of the last block, averaged over heads: they sum to one over the
     slots for every patch.
@@ -45,8 +47,7 @@ class TransformerDecoder(BaseModule):
         vocab_size: Number of discrete tokens; None decodes features.
         channels: Width of the transformer; ``out_channels`` if not given.
         num_layers: Number of blocks.
-        num_heads: Heads of every attention.
-        ffn_channels: Hidden width of the MLPs; four times ``channels`` if not given.
+        num_heads: Heads of every attention; the MLPs are four times as wide as ``channels``.
         dropout: Dropout in the blocks and on the embedding of tokens.
         blocks: ``'dinosaur'`` or ``'slate'``.
         orders: Orders in which patches are decoded (SPOT, `arXiv:2312.00648
@@ -71,7 +72,6 @@ class TransformerDecoder(BaseModule):
         channels: int | None = None,
         num_layers: int = 4,
         num_heads: int = 8,
-        ffn_channels: int | None = None,
         dropout: float = 0.0,
         blocks: str = 'dinosaur',
         orders: Sequence[str] = ('rows',),
@@ -113,7 +113,7 @@ class TransformerDecoder(BaseModule):
             DecoderBlock(
                 channels,
                 num_heads,
-                4 * channels if ffn_channels is None else ffn_channels,
+                4 * channels,
                 dropout,
                 bias=not slate,
                 out_gain=(3 * num_layers) ** -0.5 if slate else 1.0,
@@ -134,19 +134,15 @@ class TransformerDecoder(BaseModule):
         With ``active`` (B, K) other slots are not attended to, and their masks are 0.
 
         Raises:
-            ValueError: If the target has another number of patches.
+            ValueError: If the target has another grid, ``active`` another shape than the slots, or
+                an image no active slot.
         """
+        require_active(slots, active)
         embedded = self.memory(slots)
         memory = [block.look(embedded) for block in self.blocks]
         if target is None:
             return self._sample(memory, active)
-        num_tokens = self.orders.shape[1]
-        if target.values.shape[1] != num_tokens:
-            raise ValueError(
-                f'TransformerDecoder decodes a grid of {self.grid}, {num_tokens} tokens, but the '
-                f'target has {target.values.shape[1]}; set decoder.grid to the grid of the '
-                'backbone or tokenizer.'
-            )
+        require_grid('TransformerDecoder', self.grid, target)
         orders = list(range(len(self.orders)))
         if self.training:
             orders = torch.randint(len(self.orders), (1,)).tolist()
@@ -184,8 +180,9 @@ class TransformerDecoder(BaseModule):
         assert weights is not None
         return self.project(self.norm(tokens)), weights
 
+    @torch.no_grad()
     def _sample(self, memory: list, active: Tensor | None) -> Decoded:
-        """Decode one token after the other in the first order, greedily."""
+        """Decode one token after the other in the first order, greedily and without a gradient."""
         keys, _ = memory[0]
         num_tokens = self.orders.shape[1]
         caches = [KeyValueCache(num_tokens) for _ in self.blocks]

@@ -10,7 +10,8 @@ from mmocl.models.layers.patch_embedding import PatchEmbedding
 from mmocl.models.layers.patch_orders import PATCH_ORDERS, patch_order
 from mmocl.models.layers.precision import at_least_float32
 from mmocl.models.layers.require import require
-from mmocl.models.layers.scatter_slots import gather_slots, scatter_slots
+from mmocl.models.layers.require_grid import require_grid
+from mmocl.models.layers.scatter_slots import gather_slots, require_active, scatter_slots
 from mmocl.models.layers.soft_position_embedding import SoftPositionEmbedding
 from mmocl.models.layers.token_embedding import TokenEmbedding
 from mmocl.models.layers.transposed_convs import transposed_convs
@@ -28,6 +29,8 @@ __all__ = [
     'gather_slots',
     'patch_order',
     'require',
+    'require_active',
+    'require_grid',
     'scatter_slots',
     'token_variance',
     'transposed_convs',

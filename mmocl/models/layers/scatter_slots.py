@@ -4,6 +4,24 @@ from torch import Tensor
 from mmocl.models.layers.require import require
 
 
+def require_active(slots: Float[Tensor, 'B K D'], active: Bool[Tensor, '...'] | None) -> None:
+    """Refuse flags that do not say for every slot whether it is decoded, one of an image at least.
+
+    Raises:
+        ValueError: If ``active`` has another shape than one flag a slot, or an image has no active
+            slot.
+    """
+    if active is None:
+        return
+    if active.shape != slots.shape[:2]:
+        raise ValueError(
+            f'active must say for every slot whether it is decoded, shape '
+            f'{tuple(slots.shape[:2])}, got {tuple(active.shape)}.'
+        )
+    # A softmax over the slots of such an image would be NaN.
+    require(active.any(dim=1).all(), 'active leaves an image without slots.')
+
+
 def gather_slots(
     slots: Float[Tensor, 'B K D'], active: Bool[Tensor, '...'] | None
 ) -> tuple[Float[Tensor, 'A D'], Int64[Tensor, ' A'] | None]:
@@ -24,13 +42,7 @@ def gather_slots(
     """
     if active is None:
         return slots.flatten(0, 1), None
-    if active.shape != slots.shape[:2]:
-        raise ValueError(
-            f'active must say for every slot whether it is decoded, shape '
-            f'{tuple(slots.shape[:2])}, got {tuple(active.shape)}.'
-        )
-    # A softmax over the slots of such an image would be NaN.
-    require(active.any(dim=1).all(), 'active leaves an image without slots.')
+    require_active(slots, active)
     index = active.flatten().nonzero().squeeze(1)
     return slots.flatten(0, 1).index_select(0, index), index
 

@@ -19,6 +19,7 @@ class TokenEmbedding(nn.Module):
         self, vocab_size: int, channels: int, num_tokens: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
+        self.vocab_size = vocab_size
         self.channels = channels
         # Row 0 is BOS.
         self.table = nn.Embedding(vocab_size + 1, channels)

@@ -45,6 +45,7 @@ class DiscretizedGaussianLoss(nn.Module):
     """
 
     name = 'discretized_gaussian'
+    target_shapes = ('image',)
     MIN_LOG_SCALE = -9.0
 
     def __init__(

@@ -29,6 +29,7 @@ class SetPredictionLoss(nn.Module):
     """
 
     name = 'set'
+    target_shapes = ('set',)
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()

@@ -157,7 +157,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         """
         num_iters = self.num_iters if num_iters is None else _non_negative(num_iters)
         features = self._checked(features)
-        features = replace(features, tokens=self.embed(features.tokens))
+        features = replace(features, tokens=self.embed(features.tokens), layers=None)
         learns = torch.is_grad_enabled() and self.gradient != 'implicit'
         with torch.set_grad_enabled(learns):
             init = self.complete(self.initializer(features, num_slots, noise))

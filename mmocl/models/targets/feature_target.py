@@ -40,4 +40,4 @@ class FeatureTarget(ReconstructionTarget):
         tokens = features.tokens.detach()
         if self.normalize:
             tokens = functional.layer_norm(tokens, tokens.shape[-1:])
-        return Target(tokens)
+        return Target(tokens, grid=features.grid)

@@ -50,7 +50,8 @@ class PixelTarget(ReconstructionTarget):
                 f'{self.patch_size}x{self.patch_size}.'
             )
         patches = functional.unfold(images, self.patch_size, stride=self.patch_size)
-        return Target(patches.transpose(1, 2))
+        grid = (height // self.patch_size, width // self.patch_size)
+        return Target(patches.transpose(1, 2), grid=grid)
 
     def to_images(
         self, decoded: Decoded, tokenizer: BaseModule | None = None

@@ -37,7 +37,7 @@ class TokenTarget(ReconstructionTarget):
     ) -> Target:
         """Return the token ids (B, N)."""
         assert codes is not None
-        return Target(codes.ids, codes.losses)
+        return Target(codes.ids, codes.losses, codes.grid)
 
     def to_images(
         self, decoded: Decoded, tokenizer: BaseModule | None = None

@@ -20,7 +20,7 @@ class DiscreteVAE(BaseModule):
     `arXiv:2110.11405 <https://arxiv.org/abs/2110.11405>`_ and BO-QSA, `arXiv:2210.08990
     <https://arxiv.org/abs/2210.08990>`_. The reconstruction comes from a relaxed sample (Gumbel
     softmax), the tokens from a second, independent draw, and get no gradient. In evaluation mode
-    the likeliest tokens are taken, and the reconstruction comes from them. No slots are involved.
+    there are the likeliest tokens only; ``decode_ids`` reconstructs from them, without any slots.
 
     Anneal the temperature by :class:`AttributeAnnealingHook` on ``'tokenizer.temperature'`` (both
     papers: cosine from 1 to 0.1 over 30,000 steps). The loss is the squared error, summed over an
@@ -110,7 +110,7 @@ class DiscreteVAE(BaseModule):
         return nn.Sequential(*rest, *others)(maps)
 
     def forward(self, images: Float[Tensor, ...], noise: Float[Tensor, ...] | None = None) -> Codes:
-        """Tokenise and reconstruct images (B, 3, H, W).
+        """Tokenise images (B, 3, H, W); in training or with noise also reconstruct them.
 
         Args:
             images: The images.
@@ -121,22 +121,20 @@ class DiscreteVAE(BaseModule):
             ValueError: See :meth:`encode`; or if ``noise`` has another shape.
         """
         log_probs = self.encode(images)
+        if noise is None and not self.training:
+            return _codes(log_probs.argmax(dim=1))
         if noise is not None and noise.shape != (2, *log_probs.shape):
             raise ValueError(
                 f'noise must have the shape {(2, *log_probs.shape)}, got {tuple(noise.shape)}.'
             )
-        if noise is None and self.training:
-            noise = _gumbel(log_probs)
-        if noise is None:
-            ids = log_probs.argmax(dim=1)
-            recon = self.decode_ids(ids)
-        else:
-            # The temperature does not change which token is the likeliest.
-            ids = (log_probs.detach() + noise[1]).argmax(dim=1)
-            recon = self.decode(self.relax(log_probs, noise[0]))
+        # The temperature does not change which token is the likeliest. One draw after the other, as
+        # they are as large as all logits.
+        draw = _gumbel(log_probs) if noise is None else noise[1]
+        ids = (log_probs.detach() + draw).argmax(dim=1)
+        draw = _gumbel(log_probs) if noise is None else noise[0]
+        recon = self.decode(self.relax(log_probs, draw))
         error = (recon - images).square().sum() / len(images)
-        grid = (ids.shape[1], ids.shape[2])
-        return Codes(ids.flatten(1), grid, recon, {'tokenizer': error})
+        return _codes(ids, recon, {'tokenizer': error})
 
     def relax(
         self, log_probs: Float[Tensor, 'B V h w'], noise: Float[Tensor, 'B V h w']
@@ -149,8 +147,16 @@ class DiscreteVAE(BaseModule):
         return sample + (soft - soft.detach())
 
 
-def _gumbel(like: Float[Tensor, 'B V h w']) -> Float[Tensor, '2 B V h w']:
-    draws = torch.empty((2, *like.shape), dtype=like.dtype, device=like.device).exponential_()
+def _codes(
+    ids: Int64[Tensor, 'B h w'],
+    recon: Float[Tensor, 'B 3 H W'] | None = None,
+    losses: dict[str, Tensor] | None = None,
+) -> Codes:
+    return Codes(ids.flatten(1), (ids.shape[1], ids.shape[2]), recon, losses or {})
+
+
+def _gumbel(like: Float[Tensor, 'B V h w']) -> Float[Tensor, 'B V h w']:
+    draws = torch.empty_like(like).exponential_()
     return -(draws + torch.finfo(like.dtype).tiny).log()
 
 
