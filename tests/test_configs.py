@@ -36,8 +36,32 @@ def _tiny_data(tiny_data, monkeypatch) -> None:
 
 
 def test_there_are_configs() -> None:
-    assert len(CONFIGS) >= 5
-    assert 'configs/psa/psa_dino_coco.py' in CONFIGS
+    # A small and a paper-scale one of every system.
+    systems = {
+        'slot_attention/slot_attention': ('conv_sprites', 'clevr6'),
+        'slot_attention/slot_attention_noa': ('conv_sprites', 'clevr6'),
+        'slot_attention/ae': ('conv_sprites', 'clevr6'),
+        'isa/isa': ('conv_sprites', 'clevr6'),
+        'boqsa/boqsa': ('conv_sprites', 'shapestacks', 'clevrtex', 'flowers17_small'),
+        'boqsa/boqsa_transformer': ('sprites', 'shapestacks'),
+        'slate/slate': ('sprites', 'coco'),
+        'smm/smm_slate': ('sprites', 'shapestacks'),
+        'psa/psa_slate': ('sprites', 'clevr6'),
+        'dinosaur/dinosaur_mlp': ('small', 'coco', 'voc'),
+        'dinosaur/dinosaur_transformer': ('small', 'coco', 'voc'),
+        'psa/psa_dino': ('mlp_small', 'coco', 'voc'),
+        'psa/psa_dino_transformer': ('small', 'coco', 'voc'),
+        'covloss/covloss': ('conv_sprites', 'multi_dsprites', 'dinosaur_1024_small'),
+        'covloss/cosine': ('conv_sprites', 'multi_dsprites', 'dinosaur_1024_small'),
+        'covloss/covloss_dinosaur': ('coco',),
+        'covloss/cosine_dinosaur': ('coco',),
+        'smm/smm_set_prediction': ('sprites', 'clevr'),
+        'smm/slot_attention_set_prediction': ('sprites', 'clevr'),
+        'smm/psa_set_prediction': ('sprites', 'clevr'),
+        'psa/psa': ('dgauss_conv_sprites', 'noa_conv_sprites', 'clevr6', 'objects_room'),
+    }
+    wanted = {f'configs/{name}_{end}.py' for name, ends in systems.items() for end in ends}
+    assert wanted <= set(CONFIGS)
 
 
 @pytest.mark.parametrize('config', CONFIGS)
@@ -92,9 +116,11 @@ def _shrunk(cfg: Config, work_dir: Path) -> Config:
             loader.dataset.num_images = 4
         # Tokens come from the backbone at hand.
         loader.dataset.pop('token_cache', None)
+    for scheduler in cfg.param_scheduler:
+        # The runner would end them after one step.
+        scheduler.setdefault('end', cfg.train_cfg.max_iters)
     # It validates after training, and only then.
     cfg.train_cfg.update(max_iters=1, val_begin=100)
-    cfg.param_scheduler = None
     cfg.default_hooks.checkpoint.interval = 1
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = work_dir.name

@@ -16,7 +16,6 @@ model = dict(
     ),
     decoder=dict(channels=64, strides=(2, 2, 2, 2, 1)),
 )
-train_dataloader = dict(batch_size=128)
 custom_hooks = [
     dict(type='StrictCheckpointHook'),
     dict(

@@ -8,3 +8,4 @@ model = dict(
     slot_head=dict(initializer=dict(num_slots=6)),
     decoder=dict(num_heads=4),
 )
+train_cfg = dict(max_iters=300000)

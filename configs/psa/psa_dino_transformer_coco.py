@@ -4,3 +4,6 @@ _base_ = [
     '../_base_/schedules/adam_500k.py',
     '../_base_/default_runtime.py',
 ]
+# The paper's learning rate for this decoder; clipping, schedule and heads are DINOSAUR's here,
+# while the authors follow SPOT.
+optim_wrapper = dict(optimizer=dict(lr=1e-4))

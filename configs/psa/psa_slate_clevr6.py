@@ -4,7 +4,8 @@ _base_ = [
     '../_base_/schedules/adam_slate_250k.py',
     '../_base_/default_runtime.py',
 ]
-# The paper says no more than that PSA takes the place of Slot Attention in SLATE.
+# The paper says no more than that PSA takes the place of Slot Attention in SLATE: sizes are those
+# of OCLF's SLATE on CLEVR6, the number of slots is that of PSA's other runs on it.
 model = dict(
     tokenizer=dict(vocab_size=4096),
     backbone=dict(channels=192),

@@ -4,7 +4,8 @@ _base_ = [
     '../_base_/schedules/adam_slate_250k.py',
     '../_base_/default_runtime.py',
 ]
-# OCLF's settings, but for its learning rate of 3e-4 for all.
+# Sizes and iterations of OCLF's SLATE on COCO. Unlike there: images in [0, 1], two learning rates
+# and no decay (there 3e-4 for all, halved every 250,000 steps), and the blocks of SLATE's code.
 model = dict(
     tokenizer=dict(vocab_size=4096),
     backbone=dict(channels=192),

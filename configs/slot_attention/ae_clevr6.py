@@ -14,7 +14,6 @@ model = dict(
     ),
     decoder=dict(channels=64, strides=(2, 2, 2, 2, 1)),
 )
-train_dataloader = dict(batch_size=64)
 # Its slots attend to nothing.
 val_evaluator = dict(mask_sources=['decoder'])
 test_evaluator = val_evaluator

@@ -15,7 +15,6 @@ model = dict(
     ),
     decoder=dict(channels=64, strides=(2, 2, 2, 2, 1)),
 )
-train_dataloader = dict(batch_size=64)
 # The decoder has no masks of the image.
 val_evaluator = dict(mask_sources=['attention'])
 test_evaluator = val_evaluator

@@ -29,7 +29,6 @@ model = dict(
         ]
     ),
 )
-train_dataloader = dict(batch_size=512)
 val_evaluator = dict(
     type='SetPredictionMetric',
     position='position',

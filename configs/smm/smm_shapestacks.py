@@ -17,4 +17,3 @@ model = dict(
     ),
     decoder=dict(channels=64, strides=(2, 2, 2, 2, 1)),
 )
-train_dataloader = dict(batch_size=128)

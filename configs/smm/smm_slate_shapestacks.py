@@ -4,10 +4,10 @@ _base_ = [
     '../_base_/schedules/adam_slate_250k.py',
     '../_base_/default_runtime.py',
 ]
-# 96x96 and 7 iterations, as in the published protocol for implicit SLATE; its other settings are
-# those of SLATE's code, as the paper's are not known.
+# 96x96 and 7 iterations, as in the published protocol for implicit SLATE; the sizes are those of
+# SLATE's code, the number of slots is that of BO-QSA's runs. The paper's settings are not known.
 model = dict(
-    tokenizer=dict(vocab_size=4096),
+    tokenizer=dict(vocab_size=1024),
     backbone=dict(channels=192),
     slot_head=dict(
         slot_dim=192,
@@ -16,7 +16,7 @@ model = dict(
         mlp_channels=192,
         initializer=dict(num_slots=12),
     ),
-    decoder=dict(grid=(24, 24), channels=192, num_layers=8, num_heads=4),
+    decoder=dict(grid=(24, 24), channels=192, num_layers=4, num_heads=4),
 )
 custom_hooks = [
     dict(type='StrictCheckpointHook'),

@@ -3,7 +3,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmocl.models.decoders import ConvDecoder, MLPDecoder, SpatialBroadcastDecoder
+from mmocl.models.decoders import (
+    ConvDecoder,
+    MLPDecoder,
+    SpatialBroadcastDecoder,
+    TransformerDecoder,
+)
 from mmocl.structures import Decoded, Target
 
 
@@ -236,7 +241,22 @@ def test_the_conv_decoder_is_not_additive() -> None:
     assert (both - start - effects).abs().max() > 1e-3
 
 
-def test_decoders_say_what_they_give() -> None:
-    assert (SpatialBroadcastDecoder.has_masks, SpatialBroadcastDecoder.shape) == (True, 'image')
-    assert (ConvDecoder.has_masks, ConvDecoder.shape) == (False, 'image')
-    assert (MLPDecoder.has_masks, MLPDecoder.shape) == (True, 'tokens')
+PAINT = {'channels': 4, 'broadcast_size': (2, 3), 'strides': (2,)}
+SEQUENCE = {'grid': (2, 3), 'channels': 8, 'num_layers': 1, 'num_heads': 2}
+
+
+@pytest.mark.parametrize(
+    ('decoder', 'shape'),
+    [
+        (SpatialBroadcastDecoder(8, **PAINT), (2, 3, 4, 6)),
+        (ConvDecoder(8, **PAINT), (2, 3, 4, 6)),
+        (MLPDecoder(8, 5, grid=(2, 3), hidden_channels=8), (2, 6, 5)),
+        (TransformerDecoder(8, 5, **SEQUENCE), (2, 6, 5)),
+        (TransformerDecoder(8, 5, vocab_size=5, **SEQUENCE), (2, 6, 5)),
+    ],
+)
+def test_decoders_give_what_they_say(decoder, shape) -> None:
+    decoded = decoder(torch.randn(2, 4, 8))
+    assert decoded.recon.shape == shape
+    assert (decoded.masks is not None) == decoder.has_masks
+    assert len(shape) == (4 if decoder.shape == 'image' else 3)

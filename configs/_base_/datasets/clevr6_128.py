@@ -57,5 +57,7 @@ test_dataloader = dict(
         ],
     ),
 )
-val_evaluator = dict(type='ObjectDiscoveryMetric', protocol='square128')
+val_evaluator = dict(
+    type='ObjectDiscoveryMetric', protocol='square128', mask_sources=['decoder', 'attention']
+)
 test_evaluator = val_evaluator

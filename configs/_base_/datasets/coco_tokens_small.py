@@ -38,7 +38,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = [
-    dict(type='ObjectDiscoveryMetric', protocol='spot320'),
+    dict(type='ObjectDiscoveryMetric', protocol='spot320', mask_sources=['decoder', 'attention']),
     dict(type='ReconstructionErrorMetric'),
     dict(type='SlotCovarianceMetric'),
 ]

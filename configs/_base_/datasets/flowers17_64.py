@@ -35,7 +35,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = [
-    dict(type='ObjectDiscoveryMetric', protocol='square128'),
+    dict(type='ObjectDiscoveryMetric', protocol='square128', mask_sources=['decoder', 'attention']),
     dict(type='ForegroundMetric'),
 ]
 test_evaluator = val_evaluator

@@ -2,7 +2,7 @@
 # 224x224, brought to 96x96.
 data_root = '{{$MMOCL_DATA:data}}/shapestacks'
 train_dataloader = dict(
-    batch_size=96,
+    batch_size=50,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
@@ -53,5 +53,7 @@ test_dataloader = dict(
         ],
     ),
 )
-val_evaluator = dict(type='ObjectDiscoveryMetric', protocol='square128')
+val_evaluator = dict(
+    type='ObjectDiscoveryMetric', protocol='square128', mask_sources=['decoder', 'attention']
+)
 test_evaluator = val_evaluator

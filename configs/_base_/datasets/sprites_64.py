@@ -25,5 +25,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='ObjectDiscoveryMetric', protocol='square128')
+val_evaluator = dict(
+    type='ObjectDiscoveryMetric', protocol='square128', mask_sources=['decoder', 'attention']
+)
 test_evaluator = val_evaluator

@@ -36,5 +36,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='ObjectDiscoveryMetric', protocol='spot320')
+val_evaluator = dict(
+    type='ObjectDiscoveryMetric', protocol='spot320', mask_sources=['decoder', 'attention']
+)
 test_evaluator = val_evaluator

@@ -1,5 +1,6 @@
-# SLATE: the tokenizer learns three times as fast (3e-4). Deviation: there only the others (1e-4)
-# are warmed up, and all are halved whenever validation stands still; here all are warmed up.
+# SLATE: the tokenizer learns three times as fast (3e-4). Deviations: there only the others (1e-4)
+# are warmed up, all are halved whenever validation stands still, and gradients are clipped by
+# their largest element; here all are warmed up, none are halved, and the 2-norm is clipped.
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=250000, val_interval=10000)
 val_cfg = dict()
 test_cfg = dict()

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.evaluator import BaseMetric
 
 from mmocl.evaluation.functional import match_set, property_ap
+from mmocl.evaluation.metrics.sample import array
 from mmocl.registry import METRICS
 
 
@@ -70,7 +70,7 @@ class SetPredictionMetric(BaseMetric):
         for sample in data_samples:
             position, categories = self._properties(sample, 'pred_set')
             true_position, true_categories = self._properties(sample, 'gt_objects')
-            score = _array(sample['pred_set']['score'])
+            score = array(sample['pred_set']['score'])
             if not (np.isfinite(position).all() and np.isfinite(score).all()):
                 raise ValueError(
                     f"'pred_set' of image {sample.get('img_id')!r} holds NaN or infinite values; "
@@ -107,12 +107,8 @@ class SetPredictionMetric(BaseMetric):
                 f'{field!r} of image {sample.get("img_id")!r} lacks {missing}, which position and '
                 f'categories of SetPredictionMetric name; it holds {sorted(found.keys())}.'
             )
-        position, *labels = (_array(found[name]) for name in names)
+        position, *labels = (array(found[name]) for name in names)
         if position.ndim == 1:
             position = position[:, None]
         none = np.zeros((len(position), 0), np.int64)
         return position, np.concatenate([none, *(x[:, None] for x in labels)], axis=1)
-
-
-def _array(values: Any) -> np.ndarray:
-    return values.numpy(force=True) if isinstance(values, torch.Tensor) else np.asarray(values)
