@@ -17,9 +17,8 @@ from mmocl.registry import METRICS
 class ForegroundMetric(BaseMetric):
     """IoU and Dice score of the best slot with the foreground, the union of all objects.
 
-    Foreground extraction of BO-QSA, `arXiv:2210.08990 <https://arxiv.org/abs/2210.08990>`_, as it
-    is
-    released: the best slot is chosen by the ground truth, for ``iou`` and ``dice`` independently
+    Foreground extraction of BO-QSA, `arXiv:2210.08990 <https://arxiv.org/abs/2210.08990>`_, as its
+    released code does it: the best slot is chosen by the ground truth, for ``iou`` and ``dice`` independently
     (the paper says the slot with the largest intersection). Deviations: pixels without annotation
     are left out, and so are images without foreground.
 
