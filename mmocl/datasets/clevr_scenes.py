@@ -58,10 +58,9 @@ class ClevrScenes(ObjectDataset):
         token_cache: str | Path | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
-        self.split = split
         self.max_objects = max_objects
         self._scene_file = Path(data_root, 'scenes', f'CLEVR_{split}_scenes.json')
-        super().__init__(data_root, pipeline, test_mode, token_cache, indices)
+        super().__init__(data_root, split, pipeline, test_mode, token_cache, indices)
 
     @property
     def where(self) -> str:

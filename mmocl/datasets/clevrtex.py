@@ -58,9 +58,8 @@ class ClevrTex(ObjectDataset):
             raise ValueError(
                 f'split of variant {variant!r} of CLEVRTex must be one of {splits}, got {split!r}'
             )
-        self.split = split
         self.variant = variant
-        super().__init__(data_root, pipeline, test_mode, token_cache, indices)
+        super().__init__(data_root, split, pipeline, test_mode, token_cache, indices)
 
     @property
     def where(self) -> str:

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmocl.datasets.foreground_images import foreground_images, require_split
+from mmocl.datasets.foreground_images import foreground_images
 from mmocl.datasets.object_dataset import ObjectDataset
 from mmocl.datasets.transforms import LabelFormat
 from mmocl.registry import DATASETS
@@ -33,23 +32,6 @@ class Flowers17(ObjectDataset):
     METAINFO: dict = {'dataset_type': 'Flowers17', 'classes': ('flower',)}  # noqa: RUF012
     # No description names 5, but some trimaps have it.
     LABEL_FORMAT = LabelFormat(background=(2, 3, 4, 5), void=(0,))
-
-    def __init__(
-        self,
-        data_root: str | Path,
-        split: str = 'train',
-        pipeline: Sequence[dict | Callable] = (),
-        test_mode: bool = False,
-        token_cache: str | Path | None = None,
-        indices: int | Sequence[int] | None = None,
-    ) -> None:
-        self.split = require_split(split)
-        super().__init__(data_root, pipeline, test_mode, token_cache, indices)
-
-    @property
-    def where(self) -> str:
-        """What the images are called in messages."""
-        return f'{self.data_root} ({self.split})'
 
     def load_data_list(self) -> list[dict]:
         """One entry an image: path, id, and in test mode the path of its trimap."""

@@ -9,13 +9,6 @@ from mmocl.datasets.object_dataset import require_folder
 SPLITS = ('train', 'val', 'all')
 
 
-def require_split(split: str) -> str:
-    """The split itself, or one clear error."""
-    if split not in SPLITS:
-        raise ValueError(f'split must be one of {SPLITS}, got {split!r}')
-    return split
-
-
 def foreground_images(images: Path, masks: Path, split: str, test_mode: bool) -> list[dict]:
     """List the ``.jpg`` files of a folder that have a ``.png`` of the same name in another.
 
@@ -33,7 +26,10 @@ def foreground_images(images: Path, masks: Path, split: str, test_mode: bool) ->
 
     Raises:
         FileNotFoundError: If a folder is missing.
+        ValueError: If the split is unknown.
     """
+    if split not in SPLITS:
+        raise ValueError(f'split must be one of {SPLITS}, got {split!r}')
     with_mask = {path.stem for path in require_folder(masks, 'masks').glob('*.png')}
     paths = sorted(require_folder(images, 'images').glob('*.jpg'))
     paths = [path for path in paths if path.stem in with_mask]

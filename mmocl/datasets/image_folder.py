@@ -38,7 +38,7 @@ class ImageFolder(ObjectDataset):
         indices: int | Sequence[int] | None = None,
     ) -> None:
         self.folders = tuple(folders)
-        super().__init__(data_root, pipeline, test_mode, token_cache, indices)
+        super().__init__(data_root, 'all', pipeline, test_mode, token_cache, indices)
 
     @property
     def where(self) -> str:

@@ -34,6 +34,7 @@ class ObjectDataset(BaseDataset):
 
     Args:
         data_root: Folder of the data set.
+        split: Which part of it; what there is, the subclass says.
         pipeline: Transforms, as configs or callables.
         test_mode: Whether to list ground truth.
         token_cache: An .npz of ``tools/cache_features.py``. Its tokens become the inputs; of the
@@ -51,12 +52,14 @@ class ObjectDataset(BaseDataset):
     def __init__(
         self,
         data_root: str | Path,
+        split: str = 'train',
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
         token_cache: str | Path | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         require_folder(Path(data_root), 'data_root')
+        self.split = split
         # Built with this package's registry, so that names resolve outside a Runner too.
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         self.num_corrupt = 0
@@ -80,7 +83,7 @@ class ObjectDataset(BaseDataset):
     @property
     def where(self) -> str:
         """What the images are called in messages."""
-        return str(self.data_root)
+        return f'{self.data_root} ({self.split})'
 
     def require_masks_only_in_test(self, steps: Sequence[Callable]) -> None:
         """Training never decodes ground truth."""

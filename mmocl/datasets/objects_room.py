@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmocl.datasets.numbered_images import numbered_images
@@ -32,23 +31,6 @@ class ObjectsRoom(ObjectDataset):
 
     METAINFO: dict = {'dataset_type': 'ObjectsRoom'}  # noqa: RUF012
     LABEL_FORMAT = LabelFormat(background=(0, 1, 2, 3, 4))
-
-    def __init__(
-        self,
-        data_root: str | Path,
-        split: str = 'train',
-        pipeline: Sequence[dict | Callable] = (),
-        test_mode: bool = False,
-        token_cache: str | Path | None = None,
-        indices: int | Sequence[int] | None = None,
-    ) -> None:
-        self.split = split
-        super().__init__(data_root, pipeline, test_mode, token_cache, indices)
-
-    @property
-    def where(self) -> str:
-        """What the images are called in messages."""
-        return f'{self.data_root} ({self.split})'
 
     def load_data_list(self) -> list[dict]:
         """One entry an image: path, id, and in test mode the path of its mask."""

@@ -49,15 +49,9 @@ class ShapeStacks(ObjectDataset):
         token_cache: str | Path | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
-        self.split = split
         self.split_folder = split_folder
         self.mask_folder = mask_folder
-        super().__init__(data_root, pipeline, test_mode, token_cache, indices)
-
-    @property
-    def where(self) -> str:
-        """What the images are called in messages."""
-        return f'{self.data_root} ({self.split})'
+        super().__init__(data_root, split, pipeline, test_mode, token_cache, indices)
 
     def load_data_list(self) -> list[dict]:
         """One entry an image: path, id, and in test mode the path of its mask."""

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder, require_images
@@ -33,23 +32,6 @@ class VocObjects(ObjectDataset):
     """
 
     METAINFO: dict = {'dataset_type': 'VocObjects', 'classes': VOC_CLASSES}  # noqa: RUF012
-
-    def __init__(
-        self,
-        data_root: str | Path,
-        split: str = 'train',
-        pipeline: Sequence[dict | Callable] = (),
-        test_mode: bool = False,
-        token_cache: str | Path | None = None,
-        indices: int | Sequence[int] | None = None,
-    ) -> None:
-        self.split = split
-        super().__init__(data_root, pipeline, test_mode, token_cache, indices)
-
-    @property
-    def where(self) -> str:
-        """What the images are called in messages."""
-        return f'{self.data_root} ({self.split})'
 
     def load_data_list(self) -> list[dict]:
         """One entry an image: path, id, and in test mode the paths of its masks."""

@@ -18,9 +18,9 @@ class ForegroundMetric(BaseMetric):
     """IoU and Dice score of the best slot with the foreground, the union of all objects.
 
     Foreground extraction of BO-QSA, `arXiv:2210.08990 <https://arxiv.org/abs/2210.08990>`_, as its
-    released code does it: the best slot is chosen by the ground truth, for ``iou`` and ``dice`` independently
-    (the paper says the slot with the largest intersection). Deviations: pixels without annotation
-    are left out, and so are images without foreground.
+    released code does it: the best slot is chosen by the ground truth, for ``iou`` and ``dice``
+    independently (the paper says the slot with the largest intersection). Deviations: pixels
+    without annotation are left out, and so are images without foreground.
 
     Results lie in [0, 1] and are means over images, for every mask source (``'attention'`` with the
     prefix ``attn_``). ``num_images`` says over how many.
