@@ -80,7 +80,10 @@ def run_folder(root: Path, seed: int, **changes: object) -> Path:
         'set_ap_inf': 1.0,
         'set_num_objects': 7.0,
         'untrained_ocl_fg_ari': 0.01,
-        'untrained_ocl_mbo_i': 0.02,
+        'untrained_ocl_fg_ari_multi': 0.01,
+        'untrained_ocl_mbo_i': 0.0249,
+        'untrained_ocl_attn_fg_ari': None,
+        'untrained_ocl_num_images_mbo': 320.0,
         **changes,
     }  # fmt: skip
     folder = root / f'run-{seed}'
@@ -113,7 +116,8 @@ def test_runs_become_an_entry_in_its_place(root) -> None:
         'Results': [
             {
                 'seed': seed, 'fg_ari': value, 'mbo_i': 0.1, 'attn_fg_ari': None,
-                'set_ap_inf': 1.0, 'untrained_fg_ari': 0.01,
+                'set_ap_inf': 1.0, 'untrained_fg_ari': 0.01, 'untrained_mbo_i': 0.025,
+                'untrained_attn_fg_ari': None,
             }
             for seed, value in ((0, 0.814), (1, 0.824))
         ],
@@ -130,6 +134,11 @@ def test_a_new_config_is_the_last_entry(root) -> None:
     models = models_of(root)
     assert [m['Name'] for m in models] == ['first', 'first, by hand', 'second']
     assert models[2]['In Collection'] == 'Some Method'
+
+
+def test_a_small_negative_value_is_no_minus_zero(root) -> None:
+    path = record_runs(root, [run_folder(root, 0, ocl_fg_ari=-0.0004)])
+    assert ' fg_ari: 0.000,' in path.read_text()
 
 
 def test_commits_of_single_seeds_are_named(root) -> None:
@@ -167,9 +176,10 @@ def test_tables_stand_between_the_markers(root) -> None:
 # Some method
 <!-- results: begin -->
 
-| config | FG-ARI | FG-ARI, attention | mBO_i | `set_ap_inf` | FG-ARI, untrained |
-|---|---|---|---|---|---|
-| `first.py` | 0.814, 0.824 | - | 0.100, 0.100 | 1.000, 1.000 | 0.010, 0.010 |
+| config | FG-ARI | FG-ARI, attention | mBO_i | AP, any distance |
+|---|---|---|---|---|
+| `first.py` | 0.814, 0.824 | - | 0.100, 0.100 | 1.000, 1.000 |
+| `first.py`, untrained | 0.010, 0.010 | - | 0.025, 0.025 | - |
 
 | config | `coco_mbo_i` |
 |---|---|
@@ -225,8 +235,43 @@ def test_a_lonely_marker_is_refused(root) -> None:
 
 def test_columns_have_one_order() -> None:
     row = {'seed': 0, 'untrained_fg_ari': 0, 'odd': 0, 'attn_mbo_i': 0, 'mbo_i': 0, 'fg_ari': 0}
-    wanted = ['fg_ari', 'mbo_i', 'attn_mbo_i', 'odd', 'untrained_fg_ari']
+    wanted = ['fg_ari', 'mbo_i', 'attn_mbo_i', 'odd']
     assert columns([{'Results': [row]}]) == wanted
+    names = ['ari', 'fg_attn_dice', 'fg_attn_iou', 'fg_dice', 'fg_iou', 'x_attn_b', 'x_a']
+    row = {'seed': 0} | dict.fromkeys(names, 0)
+    wanted = ['fg_iou', 'fg_attn_iou', 'fg_dice', 'fg_attn_dice', 'ari', 'x_attn_b', 'x_a']
+    assert columns([{'Results': [row]}]) == wanted
+
+
+def test_foreground_scores_have_names_and_a_table_of_their_own(root) -> None:
+    record_runs(root, [run_folder(root, 0)])
+    scores = {'fg_iou': 0.5, 'fg_attn_iou': 0.25, 'untrained_fg_attn_iou': 0.125}
+    record_runs(root, [run_folder(root, 0, config='configs/some/second.py', **scores)])
+    text = render(models_of(root))
+    assert '| config | FG-ARI |' in text
+    assert '| config | foreground IoU | foreground IoU, attention | FG-ARI |' in text
+    assert '| `second.py` | 0.500 | 0.250 | 0.814 |' in text
+    assert '| `second.py`, untrained | - | 0.125 | 0.010 |' in text
+
+
+def test_entries_without_untrained_values_have_one_row(root) -> None:
+    content = yaml.safe_load(METAFILE)['Models']
+    assert 'by hand, untrained' not in render(content)
+    content[1]['Results'] = [{'seed': 0, 'fg_ari': 0.5, 'mbo_i': 0.4, 'untrained_fg_ari': 0.1}]
+    text = render(content)
+    assert '| first, by hand | 0.500 | 0.400 |\n' in text
+    assert '| first, by hand, untrained | 0.100 | - |\n' in text
+
+
+def test_seeds_may_name_other_headlines(root) -> None:
+    # What stands for a run was chosen otherwise before, which changes no value of it.
+    foreground = {'fg_iou': 0.5, 'untrained_fg_iou': 0.1}
+    runs = [run_folder(root, 0, **foreground)]
+    runs.append(run_folder(root, 1, **foreground, headline='fg_iou'))
+    record_runs(root, runs)
+    rows = models_of(root)[0]['Results']
+    assert [list(row) for row in rows] == [list(rows[0])] * 2
+    assert [row['untrained_fg_iou'] for row in rows] == [0.1, 0.1]
 
 
 def test_the_readmes_hold_what_the_metafiles_say() -> None:
@@ -269,9 +314,11 @@ def test_the_command_is_that_of_all_seeds() -> None:
     assert command_of(['demo.py', '--work-dir=x'], {}) == 'python tools/demo.py --work-dir=w'
 
 
-def test_the_headline_is_fg_ari_where_there_is_one() -> None:
-    assert headline_of(['fg/iou', 'ocl/fg_ari', 'ocl/attn_fg_ari']) == 'ocl/fg_ari'
-    assert headline_of(['fg/iou', 'ocl/attn_fg_ari']) == 'ocl/attn_fg_ari'
+def test_the_headline_is_foreground_iou_or_fg_ari_where_there_is_one() -> None:
+    assert headline_of(['ocl/fg_ari', 'ocl/attn_fg_ari', 'fg/iou', 'fg/attn_iou']) == 'fg/iou'
+    assert headline_of(['ocl/attn_fg_ari', 'fg/attn_iou', 'fg/attn_dice']) == 'fg/attn_iou'
+    assert headline_of(['recon/mse', 'ocl/fg_ari', 'ocl/attn_fg_ari']) == 'ocl/fg_ari'
+    assert headline_of(['ocl/attn_fg_ari', 'ocl/fg_ari']) == 'ocl/attn_fg_ari'
     assert headline_of(['set/ap_inf', 'set/ap_1']) == 'set/ap_inf'
 
 

@@ -28,8 +28,13 @@ from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.visualization.drawing import contact_sheet
 from mmocl.visualization.slot_visualizer import tiles
 
-# Names of what is printed: the first of these, in the order of the evaluators.
-HEADLINES = {'ocl/fg_ari': 'FG-ARI', 'ocl/attn_fg_ari': 'FG-ARI of attention'}
+# Names of what is printed.
+HEADLINES = {
+    'fg/iou': 'foreground IoU',
+    'fg/attn_iou': 'foreground IoU of attention',
+    'ocl/fg_ari': 'FG-ARI',
+    'ocl/attn_fg_ari': 'FG-ARI of attention',
+}
 
 
 def main() -> None:
@@ -79,9 +84,14 @@ def main() -> None:
 
 
 def headline_of(metrics: Iterable[str]) -> str:
-    """Name of the metric that stands for a run; the first one if none is known."""
+    """Name of the metric that stands for a run; the first one if none is known.
+
+    Foreground IoU goes first: where it is asked for, images have one object, and then FG-ARI is
+    only 0 or 1. Else the order is that of the evaluators.
+    """
     names = list(metrics)
-    return next((name for name in names if name in HEADLINES), names[0])
+    known = [name for name in names if name in HEADLINES]
+    return next((name for name in known if name.startswith('fg/')), (known or names)[0])
 
 
 def protocols_of(metrics: Sequence[BaseMetric]) -> dict[str, str | None]:

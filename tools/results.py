@@ -20,14 +20,15 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r'(<!-- results: begin([^>]*?) *-->\n).*?(<!-- results: end -->)', re.DOTALL)
-# Known metrics in the order of their columns; others follow as they are named and recorded.
+# Known metrics in the order of their columns, each followed by that of attention; others follow as
+# they are named and recorded. The first two stand for runs that have them, as in tools/demo.py.
 LABELS = {
+    'fg_iou': 'foreground IoU',
+    'fg_dice': 'foreground Dice',
     'fg_ari': 'FG-ARI',
     'ari': 'ARI',
     'mbo_i': 'mBO_i',
     'mbo_c': 'mBO_c',
-    'fg_iou': 'foreground IoU',
-    'fg_dice': 'foreground Dice',
     'recon_mse': 'reconstruction MSE',
     'slots_covariance': 'slot covariance',
     'slots_correlation': 'slot correlation',
@@ -36,9 +37,10 @@ LABELS = {
 }
 # Counts, and scores that say little beside the others.
 NOT_RECORDED = re.compile(r'(^|_)(num_\w+|fg_ari_multi|mbo_c)$')
-# Keys of metrics.json: in these all seeds agree, and each may have its own of the others.
-SHARED = ('config', 'command', 'steps', 'data', 'protocol', 'protocol_version', 'headline')
-OWN = ('seed', 'commit', 'hardware')
+# Keys of metrics.json: in these all seeds agree, and each may have its own of the others. Which
+# metric is the headline decides nothing here, but behind it the metrics begin.
+SHARED = ('config', 'command', 'steps', 'data', 'protocol', 'protocol_version')
+OWN = ('seed', 'commit', 'hardware', 'headline')
 
 
 def main() -> None:
@@ -93,7 +95,7 @@ def entry_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
     Raises:
         ValueError: If the runs are of an older demo, share a seed, or differ in more than seed,
-            commit and hardware.
+            commit, hardware and headline.
     """
     for run in runs:
         if missing := [key for key in SHARED + OWN if key not in run]:
@@ -193,22 +195,34 @@ def render(models: list[dict[str, Any]]) -> str:
 
 
 def columns(models: list[dict[str, Any]]) -> list[str]:
-    """Names of all metrics of these entries: known ones first, untrained ones last."""
-    names = dict.fromkeys(name for model in models for row in model['Results'] for name in row)
+    """Names of all metrics of these entries, trained or not: known ones first."""
+    names = dict.fromkeys(
+        name.removeprefix('untrained_')
+        for model in models
+        for row in model['Results']
+        for name in row
+    )
     names.pop('seed')
-    known = [prefix + name for name in LABELS for prefix in ('', 'attn_')]
-    order = {name: i for i, name in enumerate(known)}
-    return sorted(names, key=lambda n: (n.startswith('untrained_'), order.get(n, len(order))))
+    order = {name: i for i, name in enumerate(LABELS)}
+
+    def place(name: str) -> tuple[int, bool]:
+        base = _of_decoder(name)
+        return (order[base], base != name) if base in order else (len(order), False)
+
+    return sorted(names, key=place)
 
 
 def _table(models: list[dict[str, Any]]) -> str:
-    """A row a config, a column a metric, the values of the seeds in a cell."""
+    """A row a config and one of its untrained values, a column a metric, a cell of all seeds."""
     names = columns(models)
     head = f'| config | {" | ".join(map(_heading, names))} |\n|{"---|" * (len(names) + 1)}\n'
     rows = []
     for model in models:
-        cells = (_cell([row.get(name) for row in model['Results']]) for name in names)
-        rows.append(f'| {_label(model)} | {" | ".join(cells)} |\n')
+        recorded = {name for row in model['Results'] for name in row}
+        for prefix, label in (('', ''), ('untrained_', ', untrained')):
+            if not prefix or any(name.startswith(prefix) for name in recorded):
+                cells = (_cell([row.get(prefix + n) for row in model['Results']]) for n in names)
+                rows.append(f'| {_label(model)}{label} | {" | ".join(cells)} |\n')
     return head + ''.join(rows)
 
 
@@ -234,10 +248,15 @@ def _label(model: dict[str, Any]) -> str:
 
 
 def _heading(name: str) -> str:
-    base = name.removeprefix('untrained_').removeprefix('attn_')
-    attention = ', attention' if 'attn_' + base in name else ''
-    untrained = ', untrained' if name.startswith('untrained_') else ''
-    return LABELS.get(base, f'`{base}`') + attention + untrained
+    base = _of_decoder(name)
+    if base not in LABELS:
+        return f'`{name}`'
+    return LABELS[base] + ('' if base == name else ', attention')
+
+
+def _of_decoder(name: str) -> str:
+    """The metric without its mark of attention: of ``attn_mbo_i`` and ``fg_attn_iou``."""
+    return name.replace('attn_', '', 1)
 
 
 def _cell(values: list[float | None]) -> str:
@@ -247,11 +266,12 @@ def _cell(values: list[float | None]) -> str:
 
 
 def _row(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Seed, metrics and the untrained value of the first one."""
+    """Seed, metrics and untrained values of these."""
     names = list(run)[list(run).index('headline') + 1 :]
-    names = [n for n in names if not n.startswith('untrained_') and not NOT_RECORDED.search(n)]
-    names.append(f'untrained_{run["headline"]}')
-    scores = {name: None if run[name] is None else round(run[name], 3) for name in names}
+    names = [name for name in names if not NOT_RECORDED.search(name)]
+    names.sort(key=lambda name: name.startswith('untrained_'))
+    # The sum makes 0 of what is rounded to minus 0.
+    scores = {name: None if run[name] is None else round(run[name], 3) + 0.0 for name in names}
     # Metrics of object discovery are known without their prefix.
     return {'seed': run['seed']} | {
         re.sub('^(untrained_)?ocl_', r'\1', name): value for name, value in scores.items()
