@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from tools.results import entry_of
+from tools.score_baselines import discovery_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/psa/psa_conv_sprites.py'
@@ -181,6 +182,23 @@ def test_the_demo_scores_before_and_after(tmp_path) -> None:
     assert metrics['data']['type'] == 'ColoredSprites'
     with Image.open(tmp_path / 'masks.png') as picture:
         assert picture.size == (5 * 132 - 4, 6 * 132 - 4)
+
+
+def test_baselines_take_the_masks_metric_of_several(tiny_data, tmp_path) -> None:
+    log = run(
+        sys.executable, 'tools/score_baselines.py', 'configs/boqsa/boqsa_ecssd_small.py',
+        '--out-dir', str(tmp_path), MMOCL_DATA=str(tiny_data),
+    )  # fmt: skip
+    assert '"ocl/mbo_i"' in log
+    assert len(json.loads((tmp_path / 'blocks.json').read_text())['images']) == 4
+    discovery = {'type': 'mmocl.ObjectDiscoveryMetric', 'protocol': 'spot320'}
+    others = [{'type': 'SlotCovarianceMetric'}, {'type': 'SetPredictionMetric'}]
+    assert discovery_of(discovery) == discovery_of([*others, discovery]) == discovery
+    wanted = r"one, got \['SlotCovarianceMetric', 'SetPredictionMetric'\]"
+    with pytest.raises(ValueError, match=wanted):
+        discovery_of(others)
+    with pytest.raises(ValueError, match=r"got \['SetPredictionMetric'\]"):
+        discovery_of(others[1])
 
 
 def test_baselines_and_comparison(tiny_data, tmp_path) -> None:

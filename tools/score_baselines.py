@@ -1,4 +1,4 @@
-"""Score k-means on a config's tokens, and block masks, by the evaluator of its test data.
+"""Score k-means on a config's tokens, and block masks, by its ``ObjectDiscoveryMetric``.
 
 ``python tools/score_baselines.py CONFIG --num-slots 7 --out-dir DIR`` prints both and
 writes the scores of every image to ``kmeans.json`` and ``blocks.json``, for ``compare_records.py``.
@@ -6,7 +6,9 @@ writes the scores of every image to ``kmeans.json`` and ``blocks.json``, for ``c
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
@@ -17,6 +19,7 @@ from mmengine.structures import PixelData
 from mmengine.utils import track_iter_progress
 
 from mmocl.evaluation.baselines import block_masks, kmeans_masks
+from mmocl.evaluation.metrics import ObjectDiscoveryMetric
 from mmocl.registry import DATASETS, METRICS, MODELS
 
 
@@ -35,6 +38,7 @@ def main() -> None:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)
+    base = discovery_of(cfg.test_evaluator)
     MMLogger.get_instance('baselines')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     model = MODELS.build(cfg.model).to(get_device()).eval()
@@ -43,7 +47,7 @@ def main() -> None:
     metrics = {}
     for name in ('kmeans', 'blocks'):
         record = str(Path(args.out_dir) / f'{name}.json')
-        evaluator = {**cfg.test_evaluator, 'mask_sources': ['decoder'], 'record_path': record}
+        evaluator = {**base, 'mask_sources': ['decoder'], 'record_path': record}
         metrics[name] = METRICS.build(evaluator)
     for i in track_iter_progress(range(len(dataset))):
         item = dataset[i]
@@ -62,6 +66,23 @@ def main() -> None:
     print()
     scores = {name: metric.evaluate(len(dataset)) for name, metric in metrics.items()}
     print(json.dumps(scores, indent=2))
+
+
+def discovery_of(test_evaluator: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict:
+    """The first config of an ``ObjectDiscoveryMetric`` among those of the evaluators.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    configs = [test_evaluator] if isinstance(test_evaluator, Mapping) else test_evaluator
+    for config in configs:
+        kind = METRICS.get(config['type'])
+        if kind is not None and issubclass(kind, ObjectDiscoveryMetric):
+            return dict(config)
+    raise ValueError(
+        'Baselines are masks, so test_evaluator must be an ObjectDiscoveryMetric or a list with '
+        f'one, got {[config["type"] for config in configs]}.'
+    )
 
 
 if __name__ == '__main__':
