@@ -18,10 +18,10 @@ PRUNE = 'model.slot_head.prune_threshold=0.2'
 LEARNED = 'model.slot_head.initializer.type=LearnedSlots'
 
 
-def get_flops(*args: str) -> str:
+def get_flops(*args: str, config: str = CONFIG) -> str:
     """Run the tool in the repository and return what it printed."""
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    command = [sys.executable, 'tools/get_flops.py', CONFIG, *args]
+    command = [sys.executable, 'tools/get_flops.py', config, *args]
     result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout
@@ -29,7 +29,8 @@ def get_flops(*args: str) -> str:
 
 def stages(log: str) -> dict[str, tuple[float, int]]:
     """GFLOPs and parameters by stage."""
-    rows = re.findall(r'^(backbone|slot_head|decoder|total) +([\d.]+) +([\d,]+)$', log, re.M)
+    names = 'tokenizer|backbone|slot_head|decoder|total'
+    rows = re.findall(rf'^({names}) +([\d.]+) +([\d,]+)$', log, re.M)
     return {name: (float(flops), int(count.replace(',', ''))) for name, flops, count in rows}
 
 
@@ -56,6 +57,25 @@ def test_a_table_of_stages() -> None:
     assert table['decoder'][0] == pytest.approx(2 * (5 * slot + 64 * 4 * 32) / 1e9, abs=1e-4)
     assert table['total'][0] == pytest.approx(sum(table[k][0] for k in list(table)[:3]), abs=3e-4)
     assert 'saving' not in log
+
+
+@pytest.mark.parametrize(
+    ('config', 'names'),
+    [
+        (
+            'configs/smm/slot_attention_set_prediction_sprites.py',
+            ['backbone', 'slot_head', 'decoder'],
+        ),
+        ('configs/slate/slate_sprites.py', ['tokenizer', 'backbone', 'slot_head', 'decoder']),
+    ],
+)
+def test_models_with_other_parts_are_counted(config, names) -> None:
+    table = stages(get_flops('--num-images', '1', config=config))
+    assert list(table) == [*names, 'total']
+    assert table['slot_head'][0] > 0
+    model = MODELS.build(Config.fromfile(ROOT / config).model)
+    assert table['total'][1] == sum(p.numel() for p in model.parameters())
+    assert table['total'][1] == sum(table[name][1] for name in names)
 
 
 def test_pruning_saves_decoder_flops_in_proportion(tmp_path) -> None:

@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmocl.apis import SlotInferencer
+from mmocl.models import SlotSetPredictor
 from mmocl.registry import DATASETS
 
 STAGES = ('tokenizer', 'backbone', 'slot_head', 'decoder')
@@ -56,7 +57,7 @@ def main() -> None:
     rows = [
         (name, _mean([image[name] for image in images]), _num_parameters(getattr(model, name)))
         for name in STAGES
-        if getattr(model, name) is not None
+        if getattr(model, name, None) is not None
     ]
     rows.append(('total', sum(row[1] for row in rows), _num_parameters(model)))
     print(f'{"stage":<10} {"GFLOPs an image":>16} {"parameters":>12}')
@@ -74,10 +75,14 @@ def count_image(model: Any, item: dict) -> dict[str, int]:
     """Count the FLOPs of every stage, and what pruning does to the decoder if slots are pruned."""
     inputs = model.data_preprocessor({'inputs': [item['inputs']]})['inputs']
     flops = {}
-    flops['tokenizer'], codes = _count(lambda: model.tokenize(inputs))
-    flops['backbone'], features = _count(lambda: model.extract(inputs, codes))
+    if isinstance(model, SlotSetPredictor):
+        flops['backbone'], features = _count(lambda: model.extract(inputs))
+        target = None  # true sets are for losses, nothing is fed to the decoder
+    else:
+        flops['tokenizer'], codes = _count(lambda: model.tokenize(inputs))
+        flops['backbone'], features = _count(lambda: model.extract(inputs, codes))
+        target = model.target(inputs if inputs.ndim == 4 else None, features, codes)
     flops['slot_head'], output = _count(lambda: model.slot_head(features))
-    target = model.target(inputs if inputs.ndim == 4 else None, features, codes)
     flops['decoder'], _ = _count(lambda: model.decode(output.slots, target, output.active))
     if output.active is not None:
         flops['dense'], _ = _count(lambda: model.decode(output.slots, target))
