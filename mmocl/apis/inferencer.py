@@ -1,6 +1,6 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -21,7 +21,9 @@ from mmocl.visualization.slot_visualizer import tiles
 class SlotInferencer(BaseInferencer):
     """Find the slots of images: ``SlotInferencer(config, checkpoint)('photo.jpg')``.
 
-    The image goes through the test pipeline of the config, without its annotations.
+    The image goes through the test pipeline of the config, without its annotations. A pipeline that
+    cuts a part out of every file (``LoadImage(frame=...)``, as for CLEVR6 and ShapeStacks) does so
+    here too, and refuses pictures that are smaller than this frame.
 
     Args:
         model: Config file, or a loaded config.
@@ -89,16 +91,14 @@ class SlotInferencer(BaseInferencer):
         visualization: list | None = None,
         return_datasamples: bool = False,
     ) -> dict:
-        """Return data samples, or slots and soft masks as arrays, beside the pictures."""
+        """Return data samples, or arrays, beside the pictures.
+
+        The arrays of an image are ``slots``, soft ``masks`` (attention, if the decoder gives none)
+        and of set prediction ``set``: its properties and ``score`` by name, one object a slot.
+        """
         predictions: list = list(preds)
         if not return_datasamples:
-            predictions = [
-                {
-                    'slots': sample.pred_slots.slots.cpu().numpy(),
-                    'masks': sample.get('pred_masks', sample.pred_attn).data.cpu().numpy(),
-                }
-                for sample in preds
-            ]
+            predictions = [_arrays(sample) for sample in preds]
         return {'predictions': predictions, 'visualization': visualization}
 
     def _init_model(self, cfg: Config, weights: str | None, device: str = 'cpu') -> nn.Module:
@@ -113,3 +113,13 @@ class SlotInferencer(BaseInferencer):
             require_fit(model, state_dict, f'{weights} does not fit the model of the config')
             model.load_state_dict(state_dict)
         return model
+
+
+def _arrays(sample: SlotDataSample) -> dict[str, Any]:
+    arrays = {
+        'slots': sample.pred_slots.slots.cpu().numpy(),
+        'masks': sample.get('pred_masks', sample.pred_attn).data.cpu().numpy(),
+    }
+    if 'pred_set' in sample:
+        arrays['set'] = {name: value.cpu().numpy() for name, value in sample.pred_set.items()}
+    return arrays

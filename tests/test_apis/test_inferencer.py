@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -41,6 +42,53 @@ def test_inferencer_gives_slots_masks_and_pictures(tmp_path) -> None:
     assert sample.pred_masks.shape == (16, 16)
     with pytest.raises(FileNotFoundError, match='No image at'):
         inferencer([str(tmp_path / 'absent.jpg')])
+
+
+def test_sets_are_given_as_arrays(tmp_path) -> None:
+    config = Config(CONFIG.to_dict())
+    config.model = {
+        'type': 'SlotSetPredictor',
+        'backbone': CONFIG.model.backbone,
+        'slot_head': CONFIG.model.slot_head,
+        'decoder': {
+            'type': 'PropertyDecoder',
+            'properties': [
+                {'name': 'position', 'size': 2, 'kind': 'coordinate'},
+                {'name': 'shape', 'size': 3, 'kind': 'category', 'first': 1},
+            ],
+            'hidden_channels': 8,
+        },
+        'losses': [{'type': 'SetPredictionLoss'}],
+    }
+    Image.new('RGB', (50, 40), 'red').save(tmp_path / 'a.jpg')
+    inferencer = SlotInferencer(config, device='cpu', show_progress=False)
+    path = str(tmp_path / 'a.jpg')
+    (arrays,) = inferencer(path, out_dir=str(tmp_path / 'out'))['predictions']
+    assert list(arrays) == ['slots', 'masks', 'set']
+    assert arrays['masks'].shape == (3, 16, 16)
+    assert {name: array.shape for name, array in arrays['set'].items()} == {
+        'position': (3, 2),
+        'shape': (3,),
+        'score': (3,),
+    }
+    (sample,) = inferencer(path, return_datasamples=True)['predictions']
+    for name, array in arrays['set'].items():
+        np.testing.assert_array_equal(array, sample.pred_set[name].numpy())
+    assert (tmp_path / 'out' / 'a.png').is_file()
+
+
+def test_a_frame_needs_pictures_that_hold_it(tmp_path) -> None:
+    config = Config(CONFIG.to_dict())
+    config.test_dataloader.dataset.pipeline = [
+        {'type': 'LoadImage', 'frame': (4, 4, 36, 36)},
+        {'type': 'PackSlotInputs'},
+    ]
+    inferencer = SlotInferencer(config, device='cpu', show_progress=False)
+    for name, size in (('large', (50, 40)), ('small', (50, 35))):
+        Image.new('RGB', size, 'red').save(tmp_path / f'{name}.png')
+    assert inferencer(str(tmp_path / 'large.png'))['predictions'][0]['slots'].shape == (3, 12)
+    with pytest.raises(ValueError, match=r'frame \(4, 4, 36, 36\) .* does not lie in'):
+        inferencer(str(tmp_path / 'small.png'))
 
 
 def test_wrong_checkpoints_are_refused(tmp_path) -> None:
