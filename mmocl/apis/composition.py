@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmocl.apis.aggregate_posterior import AggregatePosterior
 from mmocl.models import SlotAutoencoder
-from mmocl.models.targets import FeatureTarget
+from mmocl.models.targets import ReconstructionTarget
 
 # Scenes decoded at a time.
 _BATCH = 64
@@ -40,16 +40,20 @@ def require_slot_posterior(model: SlotAutoencoder) -> None:
         )
 
 
-def require_images(model: SlotAutoencoder) -> None:
+def require_images(model: nn.Module) -> None:
     """Refuse a model whose reconstructions cannot be drawn.
 
     Raises:
-        ValueError: If it reconstructs features.
+        ValueError: If it has no target (set prediction), or one that gives no images (features).
     """
-    if isinstance(model.target, FeatureTarget):
+    wanted = 'Scenes need a model that reconstructs pixels or tokens of pixels'
+    target = getattr(model, 'target', None)
+    if target is None:
+        raise ValueError(f'{wanted}, but {type(model).__name__} has no target.')
+    if type(target).to_images is ReconstructionTarget.to_images:
         raise ValueError(
-            'Scenes need a model that reconstructs pixels or tokens of pixels, but its target is '
-            'FeatureTarget: features cannot be drawn.'
+            f'{wanted}, but its target is {type(target).__name__}, which has no to_images of its '
+            'own: what it reconstructs cannot be drawn.'
         )
 
 
@@ -127,7 +131,7 @@ def compose_scenes(
         equal_weights: Draw small slots as often as large ones, see ``AggregatePosterior.sample``.
 
     Raises:
-        ValueError: If the model reconstructs features, the posterior is empty or its slots
+        ValueError: If the model reconstructs no images, the posterior is empty or its slots
             have another width than the model's, ``num_scenes`` or ``num_slots`` is less than 1, or
             the model paints patches and its decoder gives no masks to tell their grid.
     """

@@ -10,7 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmocl.apis import AggregatePosterior, compose_scenes, composition, fit_posterior
-from mmocl.models import SlotAutoencoder
+from mmocl.apis.composition import require_images
+from mmocl.models import SlotAutoencoder, SlotSetPredictor
+from mmocl.models.targets import FeatureTarget
 from mmocl.registry import MODELS
 from mmocl.structures import Decoded, SlotState
 
@@ -239,8 +241,36 @@ def test_features_cannot_be_drawn() -> None:
     }
     model = _model(**changes)
     posterior = fit_posterior(model, _batches(6), progress=False)
-    with pytest.raises(ValueError, match='FeatureTarget: features cannot be drawn'):
+    with pytest.raises(ValueError, match=r'FeatureTarget, .* cannot be drawn'):
         compose_scenes(model, posterior, 2)
+
+
+def test_every_target_without_images_is_refused_and_no_target_too() -> None:
+    class Edges(FeatureTarget):
+        pass
+
+    class Painted(FeatureTarget):
+        def to_images(self, decoded: Decoded, tokenizer: object = None) -> torch.Tensor:
+            return decoded.recon
+
+    model = _model()
+    model.target = Edges()
+    with pytest.raises(ValueError, match=r'its target is Edges, .* cannot be drawn'):
+        require_images(model)
+    model.target = Painted()
+    require_images(model)
+    predictor = SlotSetPredictor(
+        model.backbone,
+        model.slot_head,
+        {
+            'type': 'PropertyDecoder',
+            'properties': [{'name': 'scale', 'size': 1, 'kind': 'value'}],
+            'hidden_channels': 8,
+        },
+        [{'type': 'SetPredictionLoss'}],
+    )
+    with pytest.raises(ValueError, match='pixels, but SlotSetPredictor has no target'):
+        require_images(predictor)
 
 
 def test_bad_arguments_say_what_is_expected() -> None:
