@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from tools.demo import command_of, headline_of, protocols_of
-from tools.results import changed_readmes, columns, dump, record_runs, render, with_tables
+from tools.result_tables import changed_readmes, columns, render, with_tables
+from tools.results import dump, record_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 METAFILES = sorted(ROOT.glob('configs/*/metafile.yml'))
@@ -288,6 +289,7 @@ def test_metafiles_are_as_the_tool_writes_them(path) -> None:
 
 def test_check_exits_with_1(root) -> None:
     (root / 'tools').mkdir()
+    shutil.copy(ROOT / 'tools/result_tables.py', root / 'tools')
     script = Path(shutil.copy(ROOT / 'tools/results.py', root / 'tools'))
 
     def tables(*flags: str) -> subprocess.CompletedProcess:
