@@ -22,6 +22,10 @@ LABELS = {
     'slots_correlation': 'slot correlation',
     'slots_std': 'slot std',
     'set_ap_inf': 'AP, any distance',
+    'set_ap_1': 'AP, distance below 1',
+    'set_ap_0.5': 'below 0.5',
+    'set_ap_0.25': 'below 0.25',
+    'set_ap_0.125': 'below 0.125',
 }
 
 
