@@ -81,7 +81,8 @@ class TransformerDecoder(BaseModule):
         super().__init__(init_cfg)
         if blocks not in ('dinosaur', 'slate'):
             raise ValueError(f"blocks must be 'dinosaur' or 'slate', got {blocks!r}.")
-        if vocab_size is not None and tuple(orders) != ('rows',):
+        self.only_rows = tuple(orders) == ('rows',)
+        if vocab_size is not None and not self.only_rows:
             raise ValueError(
                 f"Tokens are decoded in the order 'rows', which their positions are learned for; "
                 f'got decoder.orders={orders}.'
@@ -149,19 +150,21 @@ class TransformerDecoder(BaseModule):
         elif not self.average_orders:
             orders = [0]
         results = [self._decode(memory, target.values, active, order) for order in orders]
-        recon, masks = (sum(parts) / len(results) for parts in zip(*results, strict=True))
+        recon, masks = results[0]
+        if len(results) > 1:
+            recon, masks = (sum(parts) / len(results) for parts in zip(*results, strict=True))
         return Decoded(recon, masks.mT.unflatten(2, self.grid))
 
     def _decode(
         self, memory: list, values: Tensor, active: Tensor | None, order: int
     ) -> tuple[Float[Tensor, 'B P F'], Float[Tensor, 'B P K']]:
         """Decode all patches at once in one order, each from the true ones before it."""
+        if self.only_rows:
+            # Logits of many tokens are too large to be put in an order that they have.
+            return self._run(self.embedding(values)[:, :-1], memory, active)
         places = self.orders[order]
         back = places.argsort()
-        if self.shape == 'ids':
-            tokens = self.embedding(values)
-        else:
-            tokens = self.embedding(values[:, places], order)
+        tokens = self.embedding(values[:, places], order)
         recon, masks = self._run(tokens[:, :-1], memory, active)
         return recon[:, back], masks[:, back]
 
