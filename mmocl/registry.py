@@ -1,11 +1,32 @@
 """Child registries of MMEngine's roots; modules are imported on first use through ``locations``."""
 
+from typing import Any
+
 import mmengine.registry as mmengine
 from mmengine.registry import Registry
 
-MODELS = Registry('model', parent=mmengine.MODELS, locations=['mmocl.models'])
-DATASETS = Registry('dataset', parent=mmengine.DATASETS, locations=['mmocl.datasets'])
-TRANSFORMS = Registry(
+
+class ScopedRegistry(Registry):
+    """A registry whose modules are found by their bare names whatever the default scope is.
+
+    In a run of another library, MMEngine looks bare names up in that library only, so that the
+    parts of ``dict(type='mmocl.SlotSegHead', slot_head=dict(type='SlotAttention'))`` were unknown
+    there. Names that this registry does not know are left to MMEngine.
+    """
+
+    def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
+        """Build a module from its config."""
+        kind = cfg.get('type') if isinstance(cfg, dict) and '_scope_' not in cfg else None
+        if isinstance(kind, str):
+            self.import_from_location()
+            if kind in self.module_dict:
+                cfg = {**cfg, '_scope_': self.scope}
+        return super().build(cfg, *args, **kwargs)
+
+
+MODELS = ScopedRegistry('model', parent=mmengine.MODELS, locations=['mmocl.models'])
+DATASETS = ScopedRegistry('dataset', parent=mmengine.DATASETS, locations=['mmocl.datasets'])
+TRANSFORMS = ScopedRegistry(
     'transform', parent=mmengine.TRANSFORMS, locations=['mmocl.datasets.transforms']
 )
 METRICS = Registry('metric', parent=mmengine.METRICS, locations=['mmocl.evaluation.metrics'])
