@@ -44,7 +44,7 @@ def require_parts_fit(model: Any) -> None:
         )
     if isinstance(backbone, TokenBackbone):
         _require_token_backbone_fits(model)
-    _require_shape(decoder, target.shape, f'model.target, a {_name(target)}, gives')
+    require_shape(decoder, target.shape, f'model.target, a {_name(target)}, gives')
     if target.needs_codes and target.vocab_size != model.tokenizer.vocab_size:
         raise ValueError(
             f'model.target.vocab_size is {target.vocab_size}, but model.tokenizer.vocab_size is '
@@ -65,12 +65,18 @@ def require_set_parts_fit(model: Any) -> None:
     Raises:
         ValueError: If there is one; its config key is named.
     """
-    _require_shape(model.decoder, 'set', 'a SlotSetPredictor predicts')
+    require_shape(model.decoder, 'set', 'a SlotSetPredictor predicts')
     require_losses_fit(model.losses, model.decoder, 'set')
 
 
-def require_losses_fit(losses: Any, decoder: nn.Module, shape: str) -> None:
+def require_losses_fit(losses: Any, decoder: nn.Module, shape: str, owner: str = 'model') -> None:
     """Refuse losses that compare something else than ``shape``, or need masks that are not there.
+
+    Args:
+        losses: The losses of a model.
+        decoder: The decoder whose output they read.
+        shape: What is reconstructed.
+        owner: Config key of what holds these parts.
 
     Raises:
         ValueError: If there is one; both config keys are named.
@@ -79,21 +85,26 @@ def require_losses_fit(losses: Any, decoder: nn.Module, shape: str) -> None:
         shapes = getattr(loss, 'target_shapes', (shape,))
         if shape not in shapes:
             raise ValueError(
-                f'model.losses[{i}], a {_name(loss)}, compares {" or ".join(map(repr, shapes))}, '
-                f'but model.target and model.decoder, a {_name(decoder)}, are about {shape!r}.'
+                f'{owner}.losses[{i}], a {_name(loss)}, compares {" or ".join(map(repr, shapes))}, '
+                f'but {owner}.target and {owner}.decoder, a {_name(decoder)}, are about {shape!r}.'
             )
         if getattr(loss, 'needs_masks', False) and not getattr(decoder, 'has_masks', True):
             raise ValueError(
-                f'model.losses[{i}], a {_name(loss)}, needs masks, but model.decoder, a '
+                f'{owner}.losses[{i}], a {_name(loss)}, needs masks, but {owner}.decoder, a '
                 f'{_name(decoder)}, gives none.'
             )
 
 
-def _require_shape(decoder: nn.Module, shape: str, wanted_by: str) -> None:
+def require_shape(decoder: nn.Module, shape: str, wanted_by: str, owner: str = 'model') -> None:
+    """Refuse a decoder that makes something else than ``shape``; both sides are named.
+
+    Raises:
+        ValueError: If it does.
+    """
     made = getattr(decoder, 'shape', shape)
     if made != shape:
         raise ValueError(
-            f'model.decoder, a {_name(decoder)}, makes {made!r}, but {wanted_by} {shape!r}. '
+            f'{owner}.decoder, a {_name(decoder)}, makes {made!r}, but {wanted_by} {shape!r}. '
             "SpatialBroadcastDecoder and ConvDecoder make an 'image', MLPDecoder and "
             "TransformerDecoder 'tokens', TransformerDecoder with a tokenizer 'ids', "
             "PropertyDecoder a 'set'; PixelTarget(patch_size=...) turns images into tokens."

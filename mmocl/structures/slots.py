@@ -83,7 +83,8 @@ class SlotOutput:
 
     ``attn`` sums to one over the slots for every token (before any normalisation over tokens).
     ``init`` is the state before the first iteration. ``active`` is True for the slots that are
-    decoded and scored (None: all); the attention of the others is zero.
+    decoded and scored (None: all); the attention of the others is zero. ``steps`` holds what the
+    earlier updates gave, the first one first (None: not asked for).
     """
 
     slots: Float[Tensor, 'B K D']
@@ -91,6 +92,7 @@ class SlotOutput:
     state: SlotState
     init: SlotState
     active: Bool[Tensor, 'B K'] | None = None
+    steps: tuple[SlotOutput, ...] | None = None
 
 
 @dataclass(frozen=True)

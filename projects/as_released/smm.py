@@ -92,10 +92,16 @@ class ReleasedSMM(SlotMixture):
         return keys, keys if self.fair else values
 
     def _iterate(
-        self, init: SlotState, inputs: SlotInputs, num_updates: int
+        self,
+        init: SlotState,
+        inputs: SlotInputs,
+        num_updates: int,
+        steps: list[tuple[SlotState, Tensor]] | None,
     ) -> tuple[SlotState, Float[Tensor, 'B K N']]:
         """Detach means and variances before the last step, and not the weights."""
-        state, _ = super()._iterate(init, inputs, num_updates - 1)
+        state, attn = super()._iterate(init, inputs, num_updates - 1, steps)
+        if steps is not None:
+            steps.append((state, attn))
         assert state.log_var is not None
         detached = SlotState(state.mean.detach(), state.log_var.detach(), state.log_weight)
         return self.step(detached, inputs)

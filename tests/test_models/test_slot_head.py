@@ -100,7 +100,7 @@ def test_what_learns(cls, initializer, gradient, extra_step) -> None:
         assert not learns or parameter.grad.abs().sum() > 0, name
 
 
-def _iterate_with_a_graph(self, init, inputs, num_updates):
+def _iterate_with_a_graph(self, init, inputs, num_updates, steps):
     """The loop of the papers: every iteration has a graph, which is then cut."""
     state = init
     for _ in range(num_updates - 1):

@@ -10,6 +10,8 @@ from mmocl.structures import ModelOutput
 class ReconstructionLoss(nn.Module):
     """Mean squared error between reconstruction and target, averaged over all elements.
 
+    Of tokens those that exist count (``Features.mask``), so that padding is not reconstructed.
+
     Args:
         weight: Weight of the loss in the sum.
     """
@@ -23,4 +25,8 @@ class ReconstructionLoss(nn.Module):
 
     def forward(self, output: ModelOutput) -> Float[Tensor, '']:
         """Return the weighted loss."""
-        return self.weight * functional.mse_loss(output.decoded.recon, output.target.values)
+        recon, values, mask = output.decoded.recon, output.target.values, output.features.mask
+        if mask is None or recon.ndim != 3:
+            return self.weight * functional.mse_loss(recon, values)
+        errors = functional.mse_loss(recon, values, reduction='none').mean(dim=2)
+        return self.weight * (errors * mask).sum() / mask.sum()

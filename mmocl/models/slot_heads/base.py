@@ -1,5 +1,6 @@
 from abc import ABCMeta, abstractmethod
 from dataclasses import replace
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -83,6 +84,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         self.extra_step = extra_step
         self.initializer: Any = initializer
         if isinstance(initializer, dict):
+            _require_num_slots(initializer)
             self.initializer = MODELS.build({'slot_dim': slot_dim, **initializer})
         if not isinstance(self.initializer, SlotInitializer):
             raise ValueError(
@@ -138,6 +140,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         num_iters: int | None = None,
         noise: Float[Tensor, '...'] | None = None,
         slot_mask: Bool[Tensor, '...'] | None = None,
+        keep_steps: bool = False,
     ) -> SlotOutput:
         """Find the slots of a batch.
 
@@ -147,6 +150,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
             num_iters: Another number of updates; 0 returns the initial slots and their attention.
             noise: Passed to the initializer in place of its random draws.
             slot_mask: True where a slot takes part, for images with fewer slots than others.
+            keep_steps: Return what every earlier update gave too, in ``SlotOutput.steps``.
 
         Raises:
             ValueError: If there are more slots than tokens, fewer than 0 iterations, tokens of
@@ -170,27 +174,50 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         if slot_mask is not None:
             _check_mask('slot_mask', slot_mask, init.mean.shape[:2])
         inputs = SlotInputs(*self.project(features.tokens), features.mask, slot_mask)
-        state, attn = self._iterate(init, inputs, num_iters + self.extra_step if num_iters else 0)
+        num_updates = num_iters + self.extra_step if num_iters else 0
+        steps: list[tuple[SlotState, Tensor]] | None = [] if keep_steps else None
+        output = self._output(*self._iterate(init, inputs, num_updates, steps), init, slot_mask)
+        if steps is not None:
+            earlier = tuple(self._output(*step, init, slot_mask) for step in steps)
+            output = replace(output, steps=earlier)
+        if self.training:
+            self.initializer.observe(output.state.mean.detach(), output.active)
+        return output
+
+    def _output(
+        self,
+        state: SlotState,
+        attn: Float[Tensor, 'B K N'],
+        init: SlotState,
+        slot_mask: Bool[Tensor, 'B K'] | None,
+    ) -> SlotOutput:
+        """Turn a state into slots, and leave out those that are not worth decoding."""
         active = self.find_active(state)
         if active is not None:
             active = active if slot_mask is None else active & slot_mask
             attn = restrict(attn, active)
-        slots = self.to_slots(state)
         active = slot_mask if active is None else active
-        if self.training:
-            self.initializer.observe(state.mean.detach(), active)
-        return SlotOutput(slots, attn, state, init, active)
+        return SlotOutput(self.to_slots(state), attn, state, init, active)
 
     def _iterate(
-        self, init: SlotState, inputs: SlotInputs, num_updates: int
+        self,
+        init: SlotState,
+        inputs: SlotInputs,
+        num_updates: int,
+        steps: list[tuple[SlotState, Tensor]] | None,
     ) -> tuple[SlotState, Float[Tensor, 'B K N']]:
-        """Update the state ``num_updates`` times, differentiated as ``gradient`` says."""
+        """Update the state ``num_updates`` times, differentiated as ``gradient`` says.
+
+        What the updates before the last one give is appended to ``steps``.
+        """
         if num_updates == 0:
             return init, self.step(init, inputs)[1]
         state = init
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient == 'unrolled'):
             for _ in range(num_updates - 1):
-                state, _ = self.step(state, inputs)
+                state, attn = self.step(state, inputs)
+                if steps is not None:
+                    steps.append((state, attn))
         if self.gradient == 'implicit':
             state = state.combine(Tensor.detach)
         elif self.gradient == 'bilevel' and num_updates > 1:
@@ -217,6 +244,20 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
             lambda: f'({(~tokens.isfinite()).sum().item()} of {tokens.numel()} are not finite.)',
         )
         return replace(features, tokens=tokens)
+
+
+def _require_num_slots(initializer: dict) -> None:
+    """Refuse a config without the number of slots, with its key instead of Python's words."""
+    kind = initializer.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    # What has no type, or an unknown one, gets its error where it is built.
+    asked = signature(kind).parameters.get('num_slots') if kind else None
+    missing = asked is not None and asked.default is Parameter.empty
+    if missing and initializer.get('num_slots') is None:
+        raise ValueError(
+            f'slot_head.initializer.num_slots is missing; {initializer["type"]} needs the number '
+            f'of slots, got {initializer}.'
+        )
 
 
 def _non_negative(num_iters: int) -> int:
