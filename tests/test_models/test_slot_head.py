@@ -51,6 +51,28 @@ def test_bilevel_gives_the_start_the_gradient_of_the_last_input(cls) -> None:
 
 
 @pytest.mark.parametrize('cls', HEADS)
+@pytest.mark.parametrize('gradient', ['unrolled', 'bilevel'])
+def test_kept_steps_are_those_of_fewer_updates(cls, gradient) -> None:
+    head = _head(cls, gradient)
+    noise = torch.randn(2, 4, 16)
+    output = head(FEATURES, noise=noise, keep_steps=True)
+    assert head(FEATURES).steps is None
+    assert len(output.steps) == head.num_iters - 1
+    for number, step in enumerate(output.steps, start=1):
+        alone = head(FEATURES, num_iters=number, noise=noise)
+        torch.testing.assert_close(step.slots, alone.slots)
+        torch.testing.assert_close(step.attn, alone.attn)
+        assert step.slots.requires_grad == (gradient == 'unrolled')
+    assert head(FEATURES, num_iters=0, keep_steps=True).steps == ()
+
+
+@pytest.mark.parametrize('cls', HEADS)
+def test_the_number_of_slots_is_asked_for_by_its_key(cls) -> None:
+    with pytest.raises(ValueError, match=r'slot_head\.initializer\.num_slots is missing; Learned'):
+        cls({'type': 'LearnedSlots'}, in_channels=12)
+
+
+@pytest.mark.parametrize('cls', HEADS)
 def test_counts_can_be_overridden(cls) -> None:
     head = _head(cls, 'unrolled')
     assert head(FEATURES, num_slots=7).slots.shape == (2, 7, 16)
