@@ -5,6 +5,8 @@ from typing import Any
 import mmengine.registry as mmengine
 from mmengine.registry import Registry
 
+from mmocl.require_module import require_module
+
 
 class ScopedRegistry(Registry):
     """A registry whose modules are found by their bare names whatever the default scope is.
@@ -21,7 +23,20 @@ class ScopedRegistry(Registry):
             self.import_from_location()
             if kind in self.module_dict:
                 cfg = {**cfg, '_scope_': self.scope}
+            _require_package(kind)
         return super().build(cfg, *args, **kwargs)
+
+    def get(self, key: str) -> Any:
+        """Find a module by its name."""
+        _require_package(key)
+        return super().get(key)
+
+
+def _require_package(kind: str) -> None:
+    """Say how to install what a module comes from; MMEngine would only call its name unknown."""
+    if kind.startswith('mmseg.'):
+        complaint = f'{kind} needs mmsegmentation, which'
+        require_module('mmseg', extra='segmentation', complaint=complaint)
 
 
 MODELS = ScopedRegistry('model', parent=mmengine.MODELS, locations=['mmocl.models'])

@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 
+from mmocl.models.backbones import ConvEncoder
 from mmocl.registry import MODELS
 
 INITIALIZERS = ['GaussianSlots', 'LearnedSlots', 'BufferSlots', 'TransformerSlots', 'PooledSlots']
@@ -14,7 +15,11 @@ PAINT = {'channels': 4, 'broadcast_size': (4, 4), 'strides': (2, 2)}
 SEQUENCE = {'type': 'TransformerDecoder', 'num_layers': 1, 'num_heads': 2}
 RECONSTRUCTION = [{'type': 'ReconstructionLoss'}]
 PIXELS = {'target': {'type': 'PixelTarget'}, 'losses': RECONSTRUCTION}
-FEATURES = {'target': {'type': 'FeatureTarget'}, 'losses': RECONSTRUCTION}
+FEATURES = {
+    'backbone': ConvEncoder(channels=8, strides=(2,)).requires_grad_(False),
+    'target': {'type': 'FeatureTarget'},
+    'losses': RECONSTRUCTION,
+}
 DECODERS = {
     'spatial_broadcast': {'decoder': {'type': 'SpatialBroadcastDecoder', **PAINT}, **PIXELS},
     'conv': {'decoder': {'type': 'ConvDecoder', **PAINT}, **PIXELS},

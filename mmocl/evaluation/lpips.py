@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmocl.evaluation.require import require_module
 from mmocl.models.checkpoint import require_fit
+from mmocl.require_module import require_module
 
 # Backbone: torchvision's name of the weights, and the least side of an image it can take.
 BACKBONES = {

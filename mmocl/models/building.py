@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from mmocl.models.backbones import MapBackbone
 from mmocl.registry import MODELS
 
 
@@ -21,6 +22,12 @@ def build_part(part: dict | nn.Module, **inferred: int) -> Any:
     # What has no type gets its error where it is built.
     asked = signature(kind).parameters if kind else {}
     return MODELS.build({**{k: v for k, v in inferred.items() if k in asked}, **part})
+
+
+def build_backbone(backbone: dict | nn.Module) -> Any:
+    """Build a backbone; one that gives maps, and so has no ``out_channels``, is wrapped."""
+    built = build_part(backbone)
+    return built if hasattr(built, 'out_channels') else MapBackbone(built)
 
 
 def build_losses(losses: Sequence[dict | nn.Module], **inferred: int) -> nn.ModuleList:

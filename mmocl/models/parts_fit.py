@@ -57,6 +57,13 @@ def require_parts_fit(model: Any) -> None:
             f'{target.vocab_size}; leave the former out.'
         )
     require_losses_fit(model.losses, decoder, target.shape)
+    if target.needs_features and any(p.requires_grad for p in backbone.parameters()):
+        raise ValueError(
+            f'model.target, a {_name(target)}, reconstructs the features of model.backbone, a '
+            f'{_name(backbone)}, which is trained: features and reconstruction would collapse to '
+            'constants. Freeze it (frozen=True of TimmBackbone and MapBackbone), or take a '
+            'PixelTarget.'
+        )
 
 
 def require_set_parts_fit(model: Any) -> None:

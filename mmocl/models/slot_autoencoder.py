@@ -6,7 +6,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmocl.models.backbones import TokenBackbone
-from mmocl.models.building import build_losses, build_part
+from mmocl.models.building import build_backbone, build_losses, build_part
 from mmocl.models.parts_fit import require_parts_fit, require_tokenizer
 from mmocl.models.slot_fields import fill_slots
 from mmocl.registry import MODELS
@@ -32,7 +32,8 @@ class SlotAutoencoder(BaseModel):
     tokenizer.
 
     Args:
-        backbone: Images to tokens.
+        backbone: Images to tokens, or to maps as mmsegmentation's backbones do, see
+            :class:`MapBackbone`.
         slot_head: Tokens to slots; its ``initializer`` says where slots start, its ``gradient`` how
             the iterations are differentiated.
         decoder: Slots to reconstruction and masks.
@@ -60,7 +61,7 @@ class SlotAutoencoder(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor or {'type': 'SlotDataPreprocessor'}, init_cfg)
         self.tokenizer: Any = None if tokenizer is None else build_part(tokenizer)
-        self.backbone: Any = build_part(backbone)
+        self.backbone: Any = build_backbone(backbone)
         self.slot_head: Any = build_part(slot_head, in_channels=self.backbone.out_channels)
         codes = {} if self.tokenizer is None else {'vocab_size': self.tokenizer.vocab_size}
         require_tokenizer(tokenizer, target)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmocl.models.building import build_losses, build_part
+from mmocl.models.building import build_backbone, build_losses, build_part
 from mmocl.models.parts_fit import require_set_parts_fit
 from mmocl.models.slot_fields import fill_slots
 from mmocl.registry import MODELS
@@ -24,7 +24,8 @@ class SlotSetPredictor(BaseModel):
     data need properties in ``gt_objects``.
 
     Args:
-        backbone: Images to tokens.
+        backbone: Images to tokens, or to maps as mmsegmentation's backbones do, see
+            :class:`MapBackbone`.
         slot_head: Tokens to slots, see :class:`SlotAutoencoder`.
         decoder: Slots to sets, :class:`PropertyDecoder`; its ``properties`` say what is predicted.
         losses: Loss configs, such as :class:`SetPredictionLoss`; each is logged as ``loss_<name>``.
@@ -45,7 +46,7 @@ class SlotSetPredictor(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or {'type': 'SlotDataPreprocessor'}, init_cfg)
-        self.backbone: Any = build_part(backbone)
+        self.backbone: Any = build_backbone(backbone)
         self.slot_head: Any = build_part(slot_head, in_channels=self.backbone.out_channels)
         self.decoder: Any = build_part(decoder, slot_dim=self.slot_head.slot_dim)
         self.losses = build_losses(losses, slot_dim=self.slot_head.slot_dim)

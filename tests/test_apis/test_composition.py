@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from mmocl.apis import AggregatePosterior, compose_scenes, composition, fit_posterior
 from mmocl.apis.composition import require_images
 from mmocl.models import SlotAutoencoder, SlotSetPredictor
+from mmocl.models.backbones import ConvEncoder
 from mmocl.models.targets import FeatureTarget
 from mmocl.registry import MODELS
 from mmocl.structures import Decoded, SlotState
@@ -236,6 +237,7 @@ def test_slot_attention_has_no_posterior() -> None:
 
 def test_features_cannot_be_drawn() -> None:
     changes = {
+        'backbone': ConvEncoder(channels=8, strides=(2,)).requires_grad_(False),
         'decoder': {'type': 'MLPDecoder', 'grid': (8, 8), 'hidden_channels': 16},
         'target': {'type': 'FeatureTarget'},
     }

@@ -18,7 +18,7 @@ CONFIG = Config(
                 'initializer': {'type': 'LearnedSlots', 'num_slots': 3},
             },
             'decoder': {'type': 'MLPDecoder', 'grid': (16, 16), 'hidden_channels': 16},
-            'target': {'type': 'FeatureTarget'},
+            'target': {'type': 'PixelTarget', 'patch_size': 2},
             'losses': [{'type': 'ReconstructionLoss'}],
         },
         'test_dataloader': {'dataset': {'type': 'ColoredSprites', 'image_size': 32}},

@@ -253,8 +253,6 @@ def test_bad_input(samples, monkeypatch):
         ClusteringMiouMetric(3, mask_source='slots')
 
     real = builtins.__import__
-    monkeypatch.setattr(
-        'mmocl.evaluation.require.import_module', lambda name: real(f'no_such_{name}')
-    )
+    monkeypatch.setattr('mmocl.require_module.import_module', lambda name: real(f'no_such_{name}'))
     with pytest.raises(ImportError, match=r"sklearn could not be .*'mmocl\[evaluation\]'"):
         ClusteringMiouMetric(3)

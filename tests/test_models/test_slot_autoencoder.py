@@ -3,6 +3,7 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 
 from mmocl.models import SlotAutoencoder, SlotDataPreprocessor
+from mmocl.models.backbones import ConvEncoder
 from mmocl.registry import MODELS
 from mmocl.structures import SlotDataSample
 
@@ -23,6 +24,10 @@ def _model(**changes) -> SlotAutoencoder:
     return MODELS.build(config | changes)
 
 
+FEATURES = {
+    'backbone': ConvEncoder(channels=8, strides=(2,)).requires_grad_(False),
+    'target': {'type': 'FeatureTarget'},
+}
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
@@ -79,8 +84,7 @@ def test_encode_and_decode_compose() -> None:
 
 
 def test_cached_tokens_enter_where_the_backbone_ends() -> None:
-    changes = {'target': {'type': 'FeatureTarget'}}
-    model = _model(**changes).eval()
+    model = _model(**FEATURES).eval()
     tokens = model.extract(IMAGES).tokens
     torch.manual_seed(0)
     from_images = model.run(IMAGES)
@@ -92,7 +96,7 @@ def test_cached_tokens_enter_where_the_backbone_ends() -> None:
 
 
 def test_nan_features_are_refused() -> None:
-    model = _model(target={'type': 'FeatureTarget'})
+    model = _model(**FEATURES)
     tokens = model.extract(IMAGES).tokens.detach()
     tokens[1, 3, 2] = float('nan')
     with pytest.raises(ValueError, match=r'NaN or infinite values.*1 of 1024'):

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
 from mmocl.evaluation.identifiability.matching import best_matching, reorder
-from mmocl.evaluation.require import require_module
+from mmocl.require_module import require_module
 
 PATHS = ('tensor', 'array')
 

@@ -18,8 +18,8 @@ from mmocl.evaluation.metrics.sample import (
     true_objects,
 )
 from mmocl.evaluation.protocols import get_protocol
-from mmocl.evaluation.require import require_module
 from mmocl.registry import METRICS
+from mmocl.require_module import require_module
 
 
 @METRICS.register_module()

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmocl.evaluation.metrics.image_pairs import image_pairs
-from mmocl.evaluation.require import require_module
 from mmocl.models.checkpoint import require_fit
 from mmocl.registry import METRICS, MODELS
+from mmocl.require_module import require_module
 from mmocl.structures import Features
 
 

@@ -17,8 +17,8 @@ from mmocl.evaluation.functional import (
 from mmocl.evaluation.lpips import BACKBONES, build_lpips
 from mmocl.evaluation.metrics.image_pairs import image_pairs
 from mmocl.evaluation.metrics.record import write_record
-from mmocl.evaluation.require import require_module
 from mmocl.registry import METRICS
+from mmocl.require_module import require_module
 
 # Side of torchmetrics' Gaussian window for the default standard deviation of 1.5 pixels.
 _SSIM_WINDOW = 11

@@ -1,5 +1,6 @@
 from mmocl.models.backbones.conv_encoder import ConvEncoder
+from mmocl.models.backbones.map_backbone import MapBackbone
 from mmocl.models.backbones.timm_backbone import TimmBackbone
 from mmocl.models.backbones.token_backbone import TokenBackbone
 
-__all__ = ['ConvEncoder', 'TimmBackbone', 'TokenBackbone']
+__all__ = ['ConvEncoder', 'MapBackbone', 'TimmBackbone', 'TokenBackbone']

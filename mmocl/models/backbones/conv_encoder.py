@@ -4,7 +4,7 @@ from jaxtyping import Float
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmocl.models.layers import SoftPositionEmbedding
+from mmocl.models.layers import SoftPositionEmbedding, map_features
 from mmocl.registry import MODELS
 from mmocl.structures import Features
 
@@ -52,5 +52,4 @@ class ConvEncoder(BaseModule):
 
     def forward(self, images: Float[Tensor, 'B 3 H W']) -> Features:
         """Encode images to tokens of ``channels`` channels."""
-        maps = self.position(self.layers(images))
-        return Features(maps.flatten(2).transpose(1, 2), (maps.shape[2], maps.shape[3]))
+        return map_features(self.position(self.layers(images)))

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmocl.models.checkpoint import require_fit
+from mmocl.models.layers import map_features
 from mmocl.registry import MODELS
 from mmocl.structures import Features
 
@@ -128,9 +130,9 @@ class TimmBackbone(BaseModule):
             )
         if self.output == 'maps':
             return tuple(maps)
-        layers = tuple(layer.flatten(2).transpose(1, 2) for layer in maps)
-        grid = (maps[-1].shape[2], maps[-1].shape[3])
-        return Features(layers[-1], grid, layers=layers if len(layers) > 1 else None)
+        levels = [map_features(level) for level in maps]
+        layers = tuple(level.tokens for level in levels) if len(levels) > 1 else None
+        return replace(levels[-1], layers=layers)
 
 
 def _create(model_name: str, pretrained: bool) -> Any:

@@ -6,6 +6,7 @@ from mmocl.models.layers.gaussian import (
     variance_floor,
     weighted_variance,
 )
+from mmocl.models.layers.map_features import map_features
 from mmocl.models.layers.patch_embedding import PatchEmbedding
 from mmocl.models.layers.patch_orders import PATCH_ORDERS, patch_order
 from mmocl.models.layers.precision import at_least_float32
@@ -27,6 +28,7 @@ __all__ = [
     'at_least_float32',
     'diagonal_log_density',
     'gather_slots',
+    'map_features',
     'patch_order',
     'require',
     'require_active',

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mmocl.evaluation.require import require_module
+from mmocl.require_module import require_module
 
 
 def test_a_module_that_is_missing_is_named_with_its_extra() -> None:
