@@ -10,6 +10,7 @@ from mmocl.datasets.image_folder import ImageFolder
 from mmocl.datasets.object_dataset import ObjectDataset
 from mmocl.datasets.objects_room import ObjectsRoom
 from mmocl.datasets.shapestacks import ShapeStacks
+from mmocl.datasets.slot_seg_dataset import SlotSegDataset
 from mmocl.datasets.synthetic import ColoredSprites
 from mmocl.datasets.token_cache import TokenCache
 from mmocl.datasets.voc_objects import VocObjects
@@ -27,6 +28,7 @@ __all__ = [
     'ObjectDataset',
     'ObjectsRoom',
     'ShapeStacks',
+    'SlotSegDataset',
     'TokenCache',
     'VocObjects',
     'transforms',

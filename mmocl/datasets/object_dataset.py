@@ -120,7 +120,7 @@ class ObjectDataset(BaseDataset):
         if self._cache is not None:
             self._add_tokens(info, self._cache)
         try:
-            return self.pipeline(info)
+            return self.run_pipeline(info)
         except CorruptImageError as error:
             if self.test_mode:
                 raise
@@ -131,6 +131,10 @@ class ObjectDataset(BaseDataset):
                 level=logging.WARNING,
             )
             return None
+
+    def run_pipeline(self, info: dict[str, Any]) -> dict | None:
+        """Transform an entry; of an image that cannot be decoded, raise ``CorruptImageError``."""
+        return self.pipeline(info)
 
     def _add_tokens(self, info: dict[str, Any], cache: TokenCache) -> None:
         """What the skipped image transforms would have said, and the tokens."""

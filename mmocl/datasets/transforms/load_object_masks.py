@@ -12,6 +12,8 @@ from mmocl.datasets.transforms.load_image import CorruptImageError
 from mmocl.registry import TRANSFORMS
 
 VOC_VOID = 255
+# What of an entry of a dataset says where masks are.
+MASK_KEYS = ('instances', 'panoptic_map_path', 'object_map_path', 'label_map_path')
 
 
 @TRANSFORMS.register_module()
