@@ -26,8 +26,8 @@ $(VENV)/.runtime: $(VENV)/bin/python setup.py requirements/runtime.txt
 	    exit 1; }
 	touch $@
 
-$(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt
-	$(BIN)/python -m pip install -q -e '.[tests]'
+$(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt requirements/segmentation.txt
+	$(BIN)/python -m pip install -q -e '.[tests,segmentation]'
 	touch $@
 
 clean:

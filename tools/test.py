@@ -16,8 +16,10 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from provenance import current_commit, hardware, shell_line, stamp, versions
+from show_dir import set_show_dir
 
 from mmocl.engine.cpu_processes import cpu_processes
+from mmocl.engine.require_segmentation import require_segmentation
 from mmocl.evaluation.json_values import null_for_nan
 from mmocl.evaluation.protocols import PROTOCOLS, protocol_passes
 
@@ -65,12 +67,16 @@ def main() -> None:
     elif not cfg.get('work_dir'):
         cfg.work_dir = f'work_dirs/{Path(args.config).stem}'
     cfg.load_from = args.checkpoint
-    if cfg.model.backbone.get('pretrained'):
-        # The weights come from the checkpoint: nothing to download first.
-        cfg.model.backbone.pretrained = False
+    backbone = cfg.model.get('backbone')
+    while backbone:  # one may be wrapped in another
+        if backbone.get('pretrained') is True:
+            # The weights come from the checkpoint: nothing to download first.
+            backbone.pretrained = False
+        backbone = backbone.get('backbone')
     cfg.resume = False
+    require_segmentation(cfg)
     if args.show_dir:
-        cfg.default_hooks.visualization.show_dir = args.show_dir
+        set_show_dir(cfg, args.show_dir)
     if args.protocol and not args.out:
         args.out = str(Path(cfg.work_dir, 'scores.json'))
     with cpu_processes(cfg):
@@ -88,9 +94,7 @@ def score(cfg: Config, args: argparse.Namespace) -> None:
     passes = protocol_passes(cfg, args.protocol, folder) if args.protocol else [cfg]
     for number, changed in enumerate(passes, start=1):
         if args.show_dir and len(passes) > 1:
-            changed.default_hooks.visualization.show_dir = str(
-                Path(args.show_dir, f'pass_{number}')
-            )
+            set_show_dir(changed, str(Path(args.show_dir, f'pass_{number}')))
         if number > 1:
             # The same random numbers, also if the config left them to chance.
             changed.randomness = {**(changed.get('randomness') or {}), 'seed': content['test_seed']}

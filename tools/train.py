@@ -7,6 +7,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from mmocl.engine.cpu_processes import cpu_processes
+from mmocl.engine.require_segmentation import require_segmentation
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,10 +43,13 @@ def main() -> None:
         cfg.work_dir = f'work_dirs/{Path(args.config).stem}'
     if args.amp:
         # Unlike MMEngine's AmpOptimWrapper it also runs on a CPU.
-        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+        cfg.optim_wrapper.type = 'mmocl.Bf16OptimWrapper'
+        for key in ('dtype', 'loss_scale'):  # of AmpOptimWrapper
+            cfg.optim_wrapper.pop(key, None)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    require_segmentation(cfg)
     with cpu_processes(cfg):
         Runner.from_cfg(cfg).train()
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
+from torch.nn import functional
 
 from mmocl.evaluation.metrics import ObjectDiscoveryMetric
 from mmocl.registry import METRICS
@@ -258,6 +259,8 @@ def test_built_from_a_config(samples):
         ({'protocol': 'nope'}, 'known: .*oclf320, spot320'),
         ({'mask_sources': ['slots']}, 'mask_sources must be among'),
         ({'mask_sources': []}, 'mask_sources must be among'),
+        ({'mask_sources': ['decoder', 'segmentor']}, "only one of 'decoder' and 'segmentor'"),
+        ({'mask_sources': ['attention', 'attention']}, 'expected each once'),
         ({'scores': ['iou']}, r"scores must be among \['fg_ari', .*, got \['iou'\]"),
         ({'scores': []}, 'scores must be among'),
         ({'protocol': {'name': 'spot320', 'void': 'no'}}, "void of mask protocol 'spot320"),
@@ -279,3 +282,23 @@ def test_missing_fields_are_named(samples):
     with pytest.raises(ValueError, match='pred_attn of image 1: soft masks hold NaN'):
         metric.process(None, [sample])
     assert not metric.results
+
+
+def test_masks_of_a_segmentor(samples):
+    # What mmsegmentation gives has another class, and the size of the file.
+    segmented = []
+    for sample in samples:
+        wide = functional.interpolate(sample.pred_masks.data[None], (40, 60), mode='bilinear')[0]
+        other = BaseDataElement(metainfo={**sample.metainfo, 'crop': 'squash'})
+        other.set_data({'gt_objects': sample.gt_objects, 'seg_logits': PixelData(data=wide)})
+        segmented.append(other)
+    wanted = evaluate(samples, protocol='square128', mask_sources=['decoder'])
+    squashed = {'name': 'spot320', 'crop': 'squash'}
+    got = evaluate(segmented, protocol='square128', mask_sources=['segmentor'])
+    assert got == pytest.approx(wanted, abs=0.02, nan_ok=True)
+    assert got['ocl/mbo_i'] > 0.5
+    assert evaluate(segmented, protocol=squashed, mask_sources='segmentor')['ocl/mbo_i'] > 0.5
+    with pytest.raises(ValueError, match=r"or the protocol, as in dict\(name=..., crop='squash'\)"):
+        evaluate(segmented, protocol='spot320', mask_sources=['segmentor'])
+    with pytest.raises(ValueError, match=r"'pred_masks'.* there are those of \['segmentor'\]"):
+        evaluate(segmented, protocol='square128')

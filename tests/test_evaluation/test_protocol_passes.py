@@ -73,3 +73,36 @@ def test_what_cannot_be_shown_is_refused():
 def test_wrong_names(names, text):
     with pytest.raises(ValueError, match=text):
         protocol_passes(Config.fromfile(COCO), names, 'w')
+
+
+def mmseg_config(**resize):
+    dataset = {'type': 'mmocl.SlotSegDataset', 'pipeline': [{'type': 'LoadImageFromFile'}]}
+    if resize:
+        dataset['pipeline'].append({'type': 'Resize', **resize})
+    evaluator = {'type': 'mmocl.ObjectDiscoveryMetric', 'mask_sources': ['segmentor']}
+    return Config({'test_dataloader': {'dataset': dataset}, 'test_evaluator': evaluator})
+
+
+def test_mmseg_shows_whole_images_at_any_size():
+    cfg = mmseg_config(scale=(512, 384), keep_ratio=True)
+    names = ['square128', 'covloss128', 'square64', 'spot320(crop=squash)']
+    passes = protocol_passes(cfg, names, 'w')
+    groups = [[metric['protocol'] for metric in p.test_evaluator] for p in passes]
+    assert groups == [['square128', 'square64'], ['covloss128'], ['spot320(crop=squash)']]
+    shown = [(steps(p)['Resize']['scale'], steps(p)['Resize']['keep_ratio']) for p in passes]
+    assert [tuple(scale) for scale, _ in shown] == [(512, 384), (128, 128), (224, 224)]
+    assert [keep for _, keep in shown] == [True, False, False]
+    square = mmseg_config(scale=(128, 128))
+    (only,) = protocol_passes(square, ['square128', 'covloss128'], 'w')
+    assert only.test_dataloader == square.test_dataloader
+    square.test_evaluator = {'type': 'IoUMetric'}
+    (only,) = protocol_passes(square, ['square128'], 'w')
+    assert only.test_evaluator[0]['mask_sources'] == ['segmentor']
+
+
+@pytest.mark.parametrize('name', ['spot320', 'clevr6crop128'])
+def test_mmseg_shows_no_crops(name):
+    with pytest.raises(ValueError, match=rf"'{name}' shows .* a protocol with crop=squash"):
+        protocol_passes(mmseg_config(scale=(128, 128)), [name], 'w')
+    with pytest.raises(ValueError, match='expected a pipeline with it'):
+        protocol_passes(mmseg_config(), ['covloss128'], 'w')

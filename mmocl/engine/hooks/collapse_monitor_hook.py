@@ -37,8 +37,8 @@ class CollapseMonitorHook(Hook):
         interval: Iterations between checks.
         num_images: Images of a check, at most; two at least, since images are compared.
         begin: Iteration of the first warning; an untrained model looks collapsed.
-        mask_sources: Masks to look at, ``'decoder'`` or ``'attention'`` or both (None: those that
-            the model predicts).
+        mask_sources: Masks to look at, ``'decoder'`` or ``'attention'`` or both, or
+            mmsegmentation's ``'segmentor'`` (None: those that the model predicts).
         limits: Limits of signs to use instead of the default ones, by result, e.g.
             ``dict(position=0.9)``; infinite never warns.
 

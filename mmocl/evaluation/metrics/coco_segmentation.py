@@ -53,8 +53,9 @@ class CocoSegmentationMetric(BaseMetric):
 
     Args:
         protocol: A preset as ``ObjectDiscoveryMetric`` takes it.
-        mask_sources: Masks to score, ``'decoder'`` (``pred_masks``) or ``'attention'``
-            (``pred_attn``) or both.
+        mask_sources: Masks to score: ``'decoder'`` (``pred_masks``), ``'attention'``
+            (``pred_attn``) or both, or in a run of mmsegmentation ``'segmentor'``
+            (``seg_logits``).
         max_dets: Numbers of most confident predictions an image that recall is measured with; the
             largest one is the limit of everything else.
         collect_device: Where results of several processes are gathered, ``'cpu'`` or ``'gpu'``.

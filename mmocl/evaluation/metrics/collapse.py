@@ -52,8 +52,9 @@ class CollapseMetric(BaseMetric):
     there are none, e.g. ``overlap_*`` if no image has two slots that are not faint.
 
     Args:
-        mask_sources: Masks to look at, ``'decoder'`` (``pred_masks``) or ``'attention'``
-            (``pred_attn``) or both.
+        mask_sources: Masks to look at: ``'decoder'`` (``pred_masks``), ``'attention'``
+            (``pred_attn``) or both, or in a run of mmsegmentation ``'segmentor'``
+            (``seg_logits``).
         mask_size: Side of the square that masks are resized to for the correlation across images.
         min_mass: Share of the mass of all masks below which a slot is faint; faint slots take no
             part in ``overlap_*`` and ``peak_overlap``.

@@ -30,8 +30,9 @@ class ForegroundMetric(MaskMetric):
     Args:
         protocol: A preset, as ``ObjectDiscoveryMetric`` takes it. It says which square is scored,
             at which size, and what crowds are; void pixels are always ignored.
-        mask_sources: Masks to score, ``'decoder'`` (``pred_masks``) or ``'attention'``
-            (``pred_attn``) or both.
+        mask_sources: Masks to score: ``'decoder'`` (``pred_masks``), ``'attention'``
+            (``pred_attn``) or both, or in a run of mmsegmentation ``'segmentor'``
+            (``seg_logits``).
         best: What the best slot has most of: ``'iou'`` as in the released code, or
             ``'intersection'`` with the foreground as in the paper.
         record_path: As of ``ObjectDiscoveryMetric``.

@@ -36,8 +36,9 @@ class MaskMetric(BaseMetric):
         scores: Names of the scores of an image.
         protocol: Name of a preset, see ``mmocl.evaluation.protocols``, or a dict of its ``name``
             and of switches to change.
-        mask_sources: Masks to score, ``'decoder'`` (``pred_masks``) or ``'attention'``
-            (``pred_attn``) or both.
+        mask_sources: Masks to score: ``'decoder'`` (``pred_masks``), ``'attention'``
+            (``pred_attn``) or both, or in a run of mmsegmentation ``'segmentor'``
+            (``seg_logits``).
         record_path: JSON file for means with bootstrap intervals, and the scores of every image for
             paired comparisons (None: none); undefined values are null.
         collect_device: Where results of several processes are gathered, ``'cpu'`` or ``'gpu'``.

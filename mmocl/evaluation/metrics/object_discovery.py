@@ -27,8 +27,9 @@ class ObjectDiscoveryMetric(MaskMetric):
     Args:
         protocol: Name of a preset, see ``mmocl.evaluation.protocols``, or a dict of its ``name``
             and of switches to change: ``dict(name='spot320', average='object')``.
-        mask_sources: Masks to score, ``'decoder'`` (``pred_masks``) or ``'attention'``
-            (``pred_attn``) or both.
+        mask_sources: Masks to score: ``'decoder'`` (``pred_masks``), ``'attention'``
+            (``pred_attn``) or both, or in a run of mmsegmentation ``'segmentor'``
+            (``seg_logits``).
         scores: Names of scores; box scores and segmentation coverings are there but not in the
             default.
         record_path: JSON file for means with 95 % bootstrap intervals over images, and the scores

@@ -49,8 +49,9 @@ class PanopticMetric(BaseMetric):
     Args:
         protocol: A preset, as ``ObjectDiscoveryMetric`` takes it, which says which square is scored
             and at which size. Its rules for crowds, void and overlap do not apply.
-        mask_sources: Masks to score, ``'decoder'`` (``pred_masks``) or ``'attention'``
-            (``pred_attn``) or both.
+        mask_sources: Masks to score: ``'decoder'`` (``pred_masks``), ``'attention'``
+            (``pred_attn``) or both, or in a run of mmsegmentation ``'segmentor'``
+            (``seg_logits``).
         collect_device: Where results of several processes are gathered, ``'cpu'`` or ``'gpu'``.
         prefix: Prefix of the result names, instead of ``panoptic``.
 

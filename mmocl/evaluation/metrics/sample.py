@@ -11,8 +11,13 @@ from torch import Tensor
 
 from mmocl.evaluation.protocols import MaskProtocol
 
-# Mask source: the field of the data sample and the prefix of its results.
-MASK_SOURCES = {'decoder': ('pred_masks', ''), 'attention': ('pred_attn', 'attn_')}
+# Mask source: the field of the data sample and the prefix of its results. The last one is what a
+# segmentor of mmsegmentation gives, resized to the whole file.
+MASK_SOURCES = {
+    'decoder': ('pred_masks', ''),
+    'attention': ('pred_attn', 'attn_'),
+    'segmentor': ('seg_logits', ''),
+}
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,17 @@ def check_sources(mask_sources: Sequence[str]) -> list[str]:
     """Names of mask sources as a list.
 
     Raises:
-        ValueError: If there is none, or one is unknown.
+        ValueError: If there is none, one is unknown, or results of two would have the same names.
     """
     # A single name would be read letter by letter.
     sources = [mask_sources] if isinstance(mask_sources, str) else list(mask_sources)
     if not sources or not set(sources) <= set(MASK_SOURCES):
         raise ValueError(f'mask_sources must be among {list(MASK_SOURCES)}, got {sources}')
+    if len({MASK_SOURCES[source][1] for source in sources}) < len(sources):
+        raise ValueError(
+            f'results of mask_sources {sources} would have the same names; expected each once, and '
+            "only one of 'decoder' and 'segmentor'"
+        )
     return sources
 
 
@@ -85,10 +95,11 @@ def soft_masks(sample: dict, source: str) -> Float[Tensor, 'K h w']:
     """
     key = MASK_SOURCES[source][0]
     if key not in sample:
+        there = [name for name, (other, _) in MASK_SOURCES.items() if other in sample]
         raise ValueError(
             f'mask source {source!r} needs {key!r}, which the prediction of image '
             f'{sample.get("img_id")!r} lacks; leave {source!r} out of mask_sources if this model '
-            'has no such masks'
+            f'has no such masks: there are those of {there}'
         )
     return torch.as_tensor(field(sample[key], 'data'))
 
@@ -109,7 +120,7 @@ def predicted_map(sample: dict, source: str, protocol: MaskProtocol) -> Int64[np
             raise ValueError(
                 f'image {img_id!r} was shown with {name}={shown!r}, but protocol '
                 f'{protocol.name!r} scores {name}={expected!r}; change the pipeline (ResizeCrop, '
-                'LoadImage) or the protocol'
+                f'LoadImage) or the protocol, as in dict(name=..., {name}={shown!r})'
             )
     soft = soft_masks(sample, source)
     try:

@@ -49,8 +49,9 @@ class SegmentationDetectionMetric(BaseMetric):
     Args:
         protocol: A preset as ``ObjectDiscoveryMetric`` takes it; the pixels that its instance
             map ignores do not count on either side.
-        mask_sources: Masks to score, ``'decoder'`` (``pred_masks``) or ``'attention'``
-            (``pred_attn``) or both.
+        mask_sources: Masks to score: ``'decoder'`` (``pred_masks``), ``'attention'``
+            (``pred_attn``) or both, or in a run of mmsegmentation ``'segmentor'``
+            (``seg_logits``).
         confidence_threshold: Mask value that a pixel's best slot must exceed.
         iou_threshold: Least IoU of a true positive, and of a segment with the background to be
             none.

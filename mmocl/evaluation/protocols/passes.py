@@ -17,7 +17,8 @@ def protocol_passes(cfg: Config, names: Sequence[str], record_dir: str | Path) -
     """Configs that test a model under presets, one for each input that the model must be shown.
 
     Every preset becomes an ``ObjectDiscoveryMetric`` with its name as the prefix, and with the
-    other arguments of the config's own one. They replace all evaluators of the config.
+    other arguments of the config's own one. They replace all evaluators of the config. A run of
+    mmsegmentation on a ``SlotSegDataset`` shows whole images: presets with ``crop='squash'``.
 
     Args:
         cfg: Config of a run; its test pipeline is changed where a preset wants another input.
@@ -33,8 +34,9 @@ def protocol_passes(cfg: Config, names: Sequence[str], record_dir: str | Path) -
     protocols = [get_protocol(name) for name in names]
     if len({protocol.name for protocol in protocols}) != len(names) or not names:
         raise ValueError(f'expected one protocol or more, each once, got {list(names)}')
-    own = _discovery(cfg.get('test_evaluator', []))
-    shown = _shown(cfg.test_dataloader.dataset)
+    dataset = cfg.test_dataloader.dataset
+    own = _discovery(cfg.get('test_evaluator', []), _is_mmseg(dataset))
+    shown = _shown(dataset)
     groups: dict[ModelInput, list[dict[str, Any]]] = {}
     for protocol in protocols:
         name, wanted = protocol.name, protocol.model_input
@@ -54,12 +56,20 @@ def protocol_passes(cfg: Config, names: Sequence[str], record_dir: str | Path) -
     return passes
 
 
-def _discovery(evaluators: dict | Sequence[dict]) -> dict[str, Any]:
-    """The config's own metric of this kind, or its type alone."""
+def _is_mmseg(dataset: dict) -> bool:
+    """Whether the pipeline of a dataset is one of mmsegmentation."""
+    return dataset['type'].split('.')[-1] == 'SlotSegDataset'
+
+
+def _discovery(evaluators: dict | Sequence[dict], is_mmseg: bool) -> dict[str, Any]:
+    """The config's own metric of this kind, or one with the masks that there are."""
     listed = [evaluators] if isinstance(evaluators, dict) else evaluators
     kind = 'ObjectDiscoveryMetric'
     own = [dict(e) for e in listed if e['type'].split('.')[-1] == kind]
-    return own[0] if own else {'type': f'mmocl.{kind}'}
+    if own:
+        return own[0]
+    metric: dict[str, Any] = {'type': f'mmocl.{kind}'}
+    return {**metric, 'mask_sources': ['segmentor']} if is_mmseg else metric
 
 
 def _step(dataset: dict, kind: str) -> dict | None:
@@ -70,6 +80,11 @@ def _step(dataset: dict, kind: str) -> dict | None:
 
 def _shown(dataset: dict) -> ModelInput | None:
     """What the pipeline shows the model; None if it leaves the images as they are."""
+    if _is_mmseg(dataset):
+        step = _step(dataset, 'Resize') or {}
+        sides = set(step.get('scale') or ())
+        is_square = len(sides) == 1 and not step.get('keep_ratio', False)
+        return ModelInput('squash', sides.pop() if is_square else None, None)
     resize = _step(dataset, 'ResizeCrop')
     if resize is None:
         return None
@@ -81,6 +96,16 @@ def _shown(dataset: dict) -> ModelInput | None:
 
 def _show(dataset: dict, wanted: ModelInput, name: str) -> None:
     """Change the pipeline."""
+    if _is_mmseg(dataset):
+        resize = _step(dataset, 'Resize')
+        if wanted.crop != 'squash' or wanted.frame is not None or resize is None:
+            raise ValueError(
+                f'protocol {name!r} shows the model {_in_words(wanted)}, but mmsegmentation '
+                f'predicts whole images and resizes them by Resize; expected a pipeline with it, '
+                "and a protocol with crop=squash, such as square128 or 'spot320(crop=squash)'"
+            )
+        resize['scale'], resize['keep_ratio'] = (wanted.size, wanted.size), False
+        return
     resize, load = _step(dataset, 'ResizeCrop'), _step(dataset, 'LoadImage')
     if resize is None or load is None:
         if wanted.size is None and wanted.frame is None:
