@@ -230,7 +230,7 @@ def test_slide_inference_averages_classes_and_refuses_slots() -> None:
     with torch.no_grad():
         samples = _segmentor('semantic', mode='slide').eval().predict(**data)
         assert samples[0].seg_logits.data.shape == (CLASSES, 40, 50)
-        with pytest.raises(ValueError, match="mode is 'slide'.*mode='whole'"):
+        with pytest.raises(ValueError, match=r"mode is 'slide'.*mode='whole'"):
             _segmentor('seg', mode='slide').eval().predict(**data)
 
 

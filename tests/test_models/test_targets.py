@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -44,3 +46,15 @@ def test_reconstruction_loss_is_a_weighted_mean_square() -> None:
     target, decoded = Target(torch.zeros(2, 4)), Decoded(torch.full((2, 4), 3.0))
     output = ModelOutput(FEATURES, slots, target, decoded)
     assert ReconstructionLoss(weight=0.5)(output) == 4.5
+
+
+def test_reconstruction_loss_leaves_out_tokens_that_do_not_exist() -> None:
+    state = SlotState(torch.zeros(2, 3, 4))
+    slots = SlotOutput(state.mean, torch.zeros(2, 3, 6), state, state)
+    mask = torch.ones(2, 6, dtype=torch.bool)
+    mask[1, 4:] = False
+    tokens = FEATURES.tokens.detach()
+    recon = tokens + 3.0
+    recon[1, 4:] = 100.0
+    output = ModelOutput(replace(FEATURES, mask=mask), slots, Target(tokens), Decoded(recon))
+    torch.testing.assert_close(ReconstructionLoss(weight=0.5)(output), torch.tensor(4.5))

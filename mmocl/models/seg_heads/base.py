@@ -1,5 +1,6 @@
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jaxtyping import Float
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmocl.models.building import build_losses, build_part
+from mmocl.models.layers import map_features
 from mmocl.models.parts_fit import require_losses_fit, require_shape
 from mmocl.models.seg_heads.token_mask import token_mask
 from mmocl.structures import Features, ModelOutput, SlotOutput
@@ -141,9 +143,10 @@ class SlotDecodeHead(BaseModule, metaclass=ABCMeta):
                 f'{_OWNER}.in_channels is {self.in_channels}, but map {self.in_index} of the '
                 f'backbone has {chosen.shape[1]} channels.'
             )
-        grid = (chosen.shape[2], chosen.shape[3])
-        mask = None if metas is None else token_mask(metas, grid, chosen.device)
-        return Features(chosen.flatten(2).transpose(1, 2), grid, mask)
+        features = map_features(chosen)
+        if metas is None:
+            return features
+        return replace(features, mask=token_mask(metas, features.grid, chosen.device))
 
     def reconstruct(self, features: Features, slots: SlotOutput) -> ModelOutput:
         """Decode the slots."""

@@ -1,5 +1,10 @@
 # The peer of slot_semantic_voc.py: mmsegmentation's FCNHead on the same frozen backbone.
-_base_ = ['_base_/vit_small.py', '_base_/voc_semantic_224.py', '_base_/adamw_1k.py', '_base_/runtime.py']
+_base_ = [
+    '_base_/vit_small.py',
+    '_base_/voc_semantic_224.py',
+    '_base_/adamw_1k.py',
+    '_base_/runtime.py',
+]
 model = dict(
     decode_head=dict(
         type='FCNHead',

@@ -1,4 +1,9 @@
-_base_ = ['_base_/vit_small.py', '_base_/voc_semantic_224.py', '_base_/adamw_1k.py', '_base_/runtime.py']
+_base_ = [
+    '_base_/vit_small.py',
+    '_base_/voc_semantic_224.py',
+    '_base_/adamw_1k.py',
+    '_base_/runtime.py',
+]
 model = dict(
     decode_head=dict(
         type='mmocl.SlotSemanticHead',

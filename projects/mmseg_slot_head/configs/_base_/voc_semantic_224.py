@@ -14,9 +14,7 @@ train_dataloader = dict(
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='LoadAnnotations'),
-            dict(
-                type='RandomResize', scale=(448, 224), ratio_range=(0.8, 1.6), keep_ratio=True
-            ),
+            dict(type='RandomResize', scale=(448, 224), ratio_range=(0.8, 1.6), keep_ratio=True),
             dict(type='RandomCrop', crop_size=(224, 224), cat_max_ratio=0.75),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackSegInputs'),
