@@ -6,12 +6,11 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 from PIL import Image
 from torch import nn
 
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
-from mmocl.models.checkpoint import require_fit
+from mmocl.models.checkpoint import load_trained, without_pretrained
 from mmocl.registry import TRANSFORMS
 from mmocl.structures import SlotDataSample
 from mmocl.visualization.drawing import Picture, contact_sheet
@@ -102,16 +101,11 @@ class SlotInferencer(BaseInferencer):
         return {'predictions': predictions, 'visualization': visualization}
 
     def _init_model(self, cfg: Config, weights: str | None, device: str = 'cpu') -> nn.Module:
-        # The weights come from the checkpoint: nothing to download first.
-        backbone = cfg.model.backbone
-        if weights is not None and backbone.get('pretrained'):
-            backbone.pretrained = False
+        if weights is not None:
+            cfg.model.backbone = without_pretrained(cfg.model.backbone)
         model = super()._init_model(cfg, None, device)
         if weights is not None:
-            checkpoint = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
-            state_dict = checkpoint.get('state_dict', checkpoint)
-            require_fit(model, state_dict, f'{weights} does not fit the model of the config')
-            model.load_state_dict(state_dict)
+            load_trained(model, weights, 'the model of the config')
         return model
 
 

@@ -1,6 +1,43 @@
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
+
+
+def load_trained(model: nn.Module, checkpoint: str, what: str) -> None:
+    """Load the checkpoint of a training, every weight of which has to fit.
+
+    Args:
+        model: The model to load into.
+        checkpoint: The file.
+        what: What the weights have to fit, for the message.
+
+    Raises:
+        FileNotFoundError: If the checkpoint is missing.
+        ValueError: See :func:`require_fit`.
+    """
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f'No checkpoint at {checkpoint!r}.')
+    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+    weights = content.get('state_dict', content)
+    require_fit(model, weights, f'{checkpoint} does not fit {what}')
+    model.load_state_dict(weights)
+
+
+def without_pretrained(backbone: Any) -> Any:
+    """Return a backbone's config without its weights, where a checkpoint brings those of all."""
+    if not isinstance(backbone, dict):
+        return backbone
+    changed = {**backbone}
+    if changed.get('pretrained') is True:
+        changed['pretrained'] = False
+    if changed.get('checkpoint') is not None:
+        changed['checkpoint'] = None
+    if 'backbone' in changed:
+        changed['backbone'] = without_pretrained(changed['backbone'])
+    return changed
 
 
 def require_fit(model: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:

@@ -228,12 +228,12 @@ def test_pretrained_weights_are_loaded_when_training_begins(frozen, tmp_path) ->
 def test_bare_names_of_a_run_of_mmseg() -> None:
     from mmengine.registry import MODELS as ROOT
 
-    DefaultScope.get_instance('segmentation', scope_name='mmseg')
     bare = {**RESNET, 'type': 'ResNetV1c'}
     config = {'type': 'mmocl.MapBackbone', 'backbone': bare, 'frozen': True, 'output': 'maps'}
-    backbone = ROOT.build(config)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        backbone = ROOT.build(config)
+        assert ROOT.build({**config, 'backbone': RESNET}).out_channels == 64
     assert [one.shape[1] for one in backbone(IMAGES)] == [8, 16, 32, 64]
-    assert ROOT.build({**config, 'backbone': RESNET}).out_channels == 64
 
 
 @pytest.mark.parametrize('backbone', [RESNET, {'type': 'ConvEncoder', 'channels': 8}])

@@ -1,0 +1,3 @@
+from mmocl.models.necks.slot_neck import SlotNeck
+
+__all__ = ['SlotNeck']

@@ -1,0 +1,48 @@
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmocl.models.building import build_part
+from mmocl.models.layers import map_features, slot_map
+from mmocl.registry import MODELS
+
+
+@MODELS.register_module()
+class SlotNeck(BaseModule):
+    """A slot head between backbone and head of mmsegmentation, trained with them.
+
+    It adds a map to those of the backbone, as the last one: at every token the slots, mixed by its
+    attention, ``slot_dim`` channels. A head has to use it (``in_index=-1``), else DDP waits for its
+    gradient.
+
+    Args:
+        slot_head: Tokens to slots, see ``SlotAutoencoder``.
+        in_channels: Channels of the map that the slots look at.
+        in_index: Which of the maps that is; negative counts from the last.
+        init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        ValueError: In a forward, if there is no such map.
+    """
+
+    def __init__(
+        self,
+        slot_head: dict | nn.Module,
+        in_channels: int,
+        in_index: int = -1,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.slot_head: Any = build_part(slot_head, in_channels=in_channels)
+        self.in_index = in_index
+        self.out_channels = self.slot_head.slot_dim
+
+    def forward(self, maps: tuple[Tensor, ...] | list[Tensor]) -> tuple[Tensor, ...]:
+        """Return the maps and the new one."""
+        if not -len(maps) <= self.in_index < len(maps):
+            raise ValueError(
+                f'in_index={self.in_index} does not exist: the backbone gives {len(maps)} map(s).'
+            )
+        features = map_features(maps[self.in_index])
+        return (*maps, slot_map(features, self.slot_head(features), 'slots'))
