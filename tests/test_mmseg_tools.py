@@ -70,6 +70,7 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 randomness = dict(seed=0)
+custom_hooks = [dict(type='mmocl.CollapseMonitorHook', interval=2)]
 log_processor = dict(by_epoch=False)
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1),
@@ -94,80 +95,53 @@ def trained(config: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert 'Iter(train) [2/2]' in log
     assert 'decode.loss_reconstruction:' in log
     assert 'ocl/mbo_i:' in log
+    assert 'collapse_mask_entropy:' in log
     return work_dir / 'iter_2.pth'
 
 
-def train(config: str, work_dir: Path, *flags: str, **options: object) -> str:
-    given = [f'{key}={value}' for key, value in options.items()]
-    return run(
-        sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), *flags,
-        '--cfg-options', *given,
-    )  # fmt: skip
-
-
-def score(config: str, checkpoint: Path, work_dir: Path, *flags: str) -> str:
-    return run(
-        sys.executable, 'tools/test.py', config, str(checkpoint), '--work-dir', str(work_dir),
-        *flags,
-    )  # fmt: skip
-
-
-def pictures(folder: Path) -> list[Path]:
-    return sorted(folder.glob('vis_data/vis_image/test_*.png'))
-
-
-def test_resume_in_bfloat16(config: str, trained: Path, tmp_path: Path) -> None:
-    log = train(config, tmp_path, '--amp', '--resume', str(trained), **{'train_cfg.max_iters': 4})
-    assert 'Bf16OptimWrapper' in log
-    assert 'resumed epoch: 0, iter: 2' in log
-    assert 'Iter(train) [4/4]' in log
-    assert 'Iter(train) [2/4]' not in log
-    meta = torch.load(tmp_path / 'iter_4.pth', weights_only=False)['meta']['dataset_meta']
-    assert meta['classes'] == ('slot 0', 'slot 1', 'slot 2')
-
-
-def test_test_writes_results_and_pictures(config: str, trained: Path, tmp_path: Path) -> None:
-    flags = ['--out', str(tmp_path / 'out.json'), '--show-dir', str(tmp_path / 'pictures')]
-    score(config, trained, tmp_path / 'w', *flags)
-    found = json.loads((tmp_path / 'out.json').read_text())
-    assert found['metrics']['ocl/num_images'] == 4
-    assert 0 < found['metrics']['ocl/mbo_i'] < 1
-    assert found['data']['objects']['type'] == 'VocObjects'
-    record = json.loads((tmp_path / 'out.records' / 'ocl.json').read_text())
-    assert record['shown'] == [{'crop': 'squash', 'size': [32, 32], 'frame': None}]
-    drawn = pictures(tmp_path / 'pictures')
-    assert len(drawn) == 4
-    with Image.open(drawn[0]) as picture:
-        assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 3
-
-
-def test_protocols_in_several_passes(config: str, trained: Path, tmp_path: Path) -> None:
+def test_several_protocols_and_pictures(config: str, trained: Path, tmp_path: Path) -> None:
     names = ['square128', 'spot320(crop=squash, input_size=48)']
-    flags = ['--show-dir', str(tmp_path / 'pictures'), '--cfg-options']
     # The attention takes images of any size.
-    log = score(
-        config, trained, tmp_path, '--protocol', *names, *flags, 'model.decode_head.masks=attention'
-    )
+    log = run(
+        sys.executable, 'tools/test.py', config, str(trained), '--work-dir', str(tmp_path),
+        '--protocol', *names, '--show-dir', str(tmp_path / 'pictures'), '--cfg-options',
+        'model.decode_head.masks=attention',
+    )  # fmt: skip
     assert 'Pass 2 of 2: spot320(crop=squash, input_size=48)' in log
     scores = json.loads((tmp_path / 'scores.json').read_text())
     for name, size in zip(names, (32, 48), strict=True):
         record = json.loads(Path(scores['records'][name]['path']).read_text())
         assert record['shown'] == [{'crop': 'squash', 'size': [size, size], 'frame': None}]
-    assert [len(pictures(tmp_path / 'pictures' / f'pass_{i}')) for i in (1, 2)] == [4, 4]
+        drawn = tmp_path / 'pictures' / f'pass_{names.index(name) + 1}'
+        drawn = sorted(drawn.glob('vis_data/vis_image/test_*.png'))
+        assert len(drawn) == 4
+        with Image.open(drawn[0]) as picture:
+            assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 3
 
 
-def test_two_processes(config: str, tmp_path: Path) -> None:
+def test_two_processes_resume_in_bfloat16(config: str, trained: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = {'PORT': str(free.getsockname()[1])}
-    flags = ['2', '--work-dir', str(tmp_path)]
-    log = run('bash', 'tools/dist_train.sh', config, *flags, **port)
-    assert 'Iter(train) [2/2]' in log
     log = run(
-        'bash', 'tools/dist_test.sh', config, str(tmp_path / 'iter_2.pth'), *flags,
-        '--show-dir', str(tmp_path / 'pictures'), **port,
+        'bash', 'tools/dist_train.sh', config, '2', '--work-dir', str(tmp_path), '--amp',
+        '--resume', str(trained), '--cfg-options', 'train_cfg.max_iters=4', **port,
     )  # fmt: skip
-    assert 'ocl/num_images: 4.0' in log
+    assert 'resumed epoch: 0, iter: 2' in log
+    assert 'Iter(train) [4/4]' in log
+    assert 'Iter(train) [2/4]' not in log
+    saved = torch.load(tmp_path / 'iter_4.pth', weights_only=False)
+    assert saved['meta']['dataset_meta']['classes'] == ('slot 0', 'slot 1', 'slot 2')
+    assert "type='mmocl.Bf16OptimWrapper'" in saved['meta']['cfg']
+    run(
+        'bash', 'tools/dist_test.sh', config, str(tmp_path / 'iter_4.pth'), '2', '--work-dir',
+        str(tmp_path), '--out', str(tmp_path / 'out.json'), **port,
+    )  # fmt: skip
+    found = json.loads((tmp_path / 'out.json').read_text())
+    assert found['metrics']['ocl/num_images'] == 4
+    assert 0 < found['metrics']['ocl/mbo_i'] < 1
+    assert found['data']['objects']['type'] == 'VocObjects'
+    assert found['records']['ocl']['num_images'] == 4
 
 
 def test_a_config_that_draws_nothing_is_refused(config: str) -> None:
