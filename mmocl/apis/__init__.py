@@ -1,5 +1,13 @@
 from mmocl.apis.aggregate_posterior import AggregatePosterior
 from mmocl.apis.composition import compose_scenes, fit_posterior
 from mmocl.apis.inferencer import SlotInferencer
+from mmocl.apis.slot_map import UNSEEN, slot_map
 
-__all__ = ['AggregatePosterior', 'SlotInferencer', 'compose_scenes', 'fit_posterior']
+__all__ = [
+    'UNSEEN',
+    'AggregatePosterior',
+    'SlotInferencer',
+    'compose_scenes',
+    'fit_posterior',
+    'slot_map',
+]

@@ -10,7 +10,16 @@ from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from mmocl.registry import TRANSFORMS
 from mmocl.structures import SlotDataSample
 
-META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'frame', 'crop')
+META_KEYS = (
+    'img_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'frame',
+    'file_shape',
+    'crop',
+    'flip',
+)
 
 
 @TRANSFORMS.register_module()

@@ -48,8 +48,7 @@ class ResizeCrop(BaseTransform):
         if self.crop == 'squash':
             resized = (self.size, self.size)
         else:
-            short = min(height, width)
-            resized = (self.size * width // short, self.size * height // short)
+            resized = resized_shape(height, width, self.size)[::-1]
         image = Image.fromarray(results['img'])
         if image.size != resized:
             image = image.resize(resized, self.interpolation)
@@ -62,4 +61,15 @@ class ResizeCrop(BaseTransform):
 
     def _offset(self, slack: int) -> int:
         """First pixel of the square along an axis with ``slack`` pixels too many."""
-        return np.random.randint(slack + 1) if self.crop == 'random' else round(slack / 2)
+        return np.random.randint(slack + 1) if self.crop == 'random' else center_offset(slack)
+
+
+def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width after the short side is brought to ``size`` pixels."""
+    short = min(height, width)
+    return size * height // short, size * width // short
+
+
+def center_offset(slack: int) -> int:
+    """First pixel of the centre square along an axis with ``slack`` pixels too many."""
+    return round(slack / 2)
