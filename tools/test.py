@@ -68,16 +68,7 @@ def main() -> None:
     elif not cfg.get('work_dir'):
         cfg.work_dir = f'work_dirs/{Path(args.config).stem}'
     cfg.load_from = args.checkpoint
-<<<<<<< HEAD
-    backbone = cfg.model.get('backbone')
-    while backbone:  # one may be wrapped in another
-        if backbone.get('pretrained') is True:
-            # The weights come from the checkpoint: nothing to download first.
-            backbone.pretrained = False
-        backbone = backbone.get('backbone')
-=======
     cfg.model.backbone = without_pretrained(cfg.model.backbone)
->>>>>>> 00d8e80 (SlotBackbone and SlotNeck: slots as features of mmsegmentation's segmentors; checkpoints of whole models are loaded in one place)
     cfg.resume = False
     require_segmentation(cfg)
     if args.show_dir:

@@ -1,4 +1,4 @@
-"""The configs of ``projects/mmseg_slot_head``: train, validate, resume and test, by stock Runners."""
+"""The configs of ``projects/mmseg_slot_head`` under stock Runners."""
 
 from pathlib import Path
 from typing import Any
