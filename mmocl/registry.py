@@ -13,7 +13,8 @@ class ScopedRegistry(Registry):
 
     In a run of another library, MMEngine looks bare names up in that library only, so that the
     parts of ``dict(type='mmocl.SlotSegHead', slot_head=dict(type='SlotAttention'))`` were unknown
-    there. Names that this registry does not know are left to MMEngine.
+    there. Names with the prefix of another library are built as in a run of that library, so that
+    it finds its own parts. Other names are left to MMEngine.
     """
 
     def build(self, cfg: dict, *args: Any, **kwargs: Any) -> Any:
@@ -21,8 +22,11 @@ class ScopedRegistry(Registry):
         kind = cfg.get('type') if isinstance(cfg, dict) and '_scope_' not in cfg else None
         if isinstance(kind, str):
             self.import_from_location()
+            prefix = kind.rpartition('.')[0]
             if kind in self.module_dict:
                 cfg = {**cfg, '_scope_': self.scope}
+            elif prefix not in ('', self.scope):
+                cfg = {**cfg, '_scope_': prefix}
             _require_package(kind)
         return super().build(cfg, *args, **kwargs)
 

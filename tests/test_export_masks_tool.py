@@ -35,7 +35,7 @@ model = dict(
         initializer=dict(type='LearnedSlots', num_slots={NUM_SLOTS}),
     ),
     decoder=dict(type='MLPDecoder', grid=(8, 8), hidden_channels=16),
-    target=dict(type='FeatureTarget'),
+    target=dict(type='PixelTarget', patch_size=2),
     losses=[dict(type='ReconstructionLoss')],
 )
 test_dataloader = dict(

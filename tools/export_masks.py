@@ -30,9 +30,8 @@ from provenance import current_commit, shell_line, versions
 from pycocotools import mask as coco_mask
 
 from mmocl.apis import UNSEEN, SlotInferencer, slot_map
-from mmocl.apis.slot_map import soft_masks
 from mmocl.datasets import ImageFolder
-from mmocl.evaluation.metrics.sample import MASK_SOURCES
+from mmocl.evaluation.metrics.sample import soft_masks
 from mmocl.structures import SlotDataSample
 from mmocl.visualization.drawing import palette
 
@@ -48,7 +47,7 @@ def main() -> None:
     parser.add_argument('--format', required=True, choices=['coco', 'png'])
     parser.add_argument(
         '--masks',
-        choices=sorted(MASK_SOURCES, reverse=True),
+        choices=['decoder', 'attention'],
         help="which masks; those of the decoder if it gives any, else the slot head's attention",
     )
     parser.add_argument(

@@ -1,12 +1,11 @@
 """Slots of an image in the pixels of its file, whatever part of it the model was shown."""
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
-from torch import Tensor
+from jaxtyping import Bool, UInt8
 
 from mmocl.datasets.transforms.resize_crop import center_offset, resized_shape
 from mmocl.evaluation.functional import label_map
-from mmocl.evaluation.metrics.sample import MASK_SOURCES
+from mmocl.evaluation.metrics.sample import soft_masks
 from mmocl.structures import SlotDataSample
 
 # Pixels that belong to no slot: the index that mmseg's losses and metrics ignore by default.
@@ -50,24 +49,6 @@ def slot_map(sample: SlotDataSample, source: str = 'decoder') -> UInt8[np.ndarra
         best = label_map(masks[active], (bottom - top, right - left)).cpu().numpy()
         ids[top:bottom, left:right] = np.flatnonzero(active)[best]
     return ids
-
-
-def soft_masks(sample: SlotDataSample, source: str) -> Float[Tensor, 'K h w']:
-    """Soft masks of a sample by their source.
-
-    Raises:
-        ValueError: If the source is unknown, or the sample has no such masks.
-    """
-    if source not in MASK_SOURCES:
-        raise ValueError(f'source must be one of {list(MASK_SOURCES)}, got {source!r}')
-    field = MASK_SOURCES[source][0]
-    if field not in sample:
-        there = [name for name, (other, _) in MASK_SOURCES.items() if other in sample]
-        raise ValueError(
-            f'{_name(sample)} has no masks of source {source!r} ({field}): the model gives none; '
-            f'expected one of {there}'
-        )
-    return getattr(sample, field).data.detach()
 
 
 def shown_part(sample: SlotDataSample) -> tuple[int, int, int, int]:

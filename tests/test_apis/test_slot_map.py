@@ -155,9 +155,9 @@ def test_a_flip_in_the_pipeline_is_seen(tmp_path) -> None:
 
 def test_bad_masks_are_refused() -> None:
     sample = sample_of(halves(6))
-    with pytest.raises(ValueError, match=r"source 'attention' \(pred_attn\).*\['decoder'\]"):
+    with pytest.raises(ValueError, match=r"'attention' needs 'pred_attn'.*\['decoder'\]"):
         slot_map(sample, 'attention')
-    with pytest.raises(ValueError, match=r"source must be one of .* got 'slots'"):
+    with pytest.raises(ValueError, match=r"must be among .* got \['slots'\]"):
         slot_map(sample, 'slots')
     with pytest.raises(ValueError, match=r'soft masks of image a\.jpg hold NaN'):
         slot_map(sample_of(halves(6) * float('nan')))

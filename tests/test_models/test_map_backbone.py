@@ -55,6 +55,22 @@ BACKBONES = {
         48,
         32,
     ),
+    # It builds its layers by names of mmsegmentation without a prefix.
+    'unet': (
+        {
+            'type': 'mmseg.UNet',
+            'base_channels': 4,
+            'num_stages': 2,
+            'strides': (1, 1),
+            'enc_num_convs': (1, 1),
+            'dec_num_convs': (1,),
+            'downsamples': (True,),
+            'enc_dilations': (1, 1),
+            'dec_dilations': (1,),
+        },
+        4,
+        1,
+    ),
 }
 CASES = pytest.mark.parametrize(
     ('backbone', 'channels', 'stride'), BACKBONES.values(), ids=BACKBONES

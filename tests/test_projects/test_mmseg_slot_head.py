@@ -61,6 +61,8 @@ def _small(cfg: Config) -> None:
         model.decoder.grid = (4, 4)
     elif head.in_channels == 384:
         head.in_channels = 64
+        if 'slot_head' in head:
+            head.slot_head.initializer.num_slots = 6
         if head.type == 'FCNHead':
             head.channels = 64
         elif 'decoder' in head:

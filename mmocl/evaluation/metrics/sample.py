@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from mmocl.evaluation.protocols import MaskProtocol
+from mmocl.structures import SlotDataSample
 
 # Mask source: the field of the data sample and the prefix of its results. The last one is what a
 # segmentor of mmsegmentation gives, resized to the whole file.
@@ -87,13 +88,13 @@ def true_objects(sample: dict, stuff: bool = False) -> TrueObjects:
     )
 
 
-def soft_masks(sample: dict, source: str) -> Float[Tensor, 'K h w']:
+def soft_masks(sample: dict | SlotDataSample, source: str) -> Float[Tensor, 'K h w']:
     """Predicted masks of a source.
 
     Raises:
-        ValueError: If the sample has none.
+        ValueError: If the source is unknown, or the sample has no such masks.
     """
-    key = MASK_SOURCES[source][0]
+    key = MASK_SOURCES[check_sources(source)[0]][0]
     if key not in sample:
         there = [name for name, (other, _) in MASK_SOURCES.items() if other in sample]
         raise ValueError(
@@ -101,7 +102,7 @@ def soft_masks(sample: dict, source: str) -> Float[Tensor, 'K h w']:
             f'{sample.get("img_id")!r} lacks; leave {source!r} out of mask_sources if this model '
             f'has no such masks: there are those of {there}'
         )
-    return torch.as_tensor(field(sample[key], 'data'))
+    return torch.as_tensor(field(field(sample, key), 'data'))
 
 
 def predicted_map(sample: dict, source: str, protocol: MaskProtocol) -> Int64[np.ndarray, 'S S']:

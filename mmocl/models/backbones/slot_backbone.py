@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmocl.models.backbones.token_backbone import TokenBackbone
 from mmocl.models.checkpoint import load_trained, without_pretrained
-from mmocl.models.layers import SLOT_MAPS, slot_map
+from mmocl.models.layers import TOKEN_MAPS, token_map
 from mmocl.registry import MODELS
 from mmocl.structures import Features
 
@@ -93,7 +93,7 @@ class SlotBackbone(BaseModule):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features = self._extract(images)
             found = None if self.slot_head is None else self.slot_head(features)
-            maps = [slot_map(features, found, output) for output in self.outputs]
+            maps = [token_map(features, found, output) for output in self.outputs]
         return (torch.cat(maps, dim=1),)
 
     def _extract(self, images: Tensor) -> Features:
@@ -104,10 +104,10 @@ class SlotBackbone(BaseModule):
 
 def _checked(outputs: Sequence[str], frozen: bool) -> tuple[str, ...]:
     """Refuse outputs that do not exist, or that leave parameters without a gradient."""
-    known = not isinstance(outputs, str) and set(outputs) <= set(SLOT_MAPS)
+    known = not isinstance(outputs, str) and set(outputs) <= set(TOKEN_MAPS)
     if not known or not outputs or len(set(outputs)) != len(outputs):
         raise ValueError(
-            f'outputs must be some of {", ".join(map(repr, SLOT_MAPS))}, each once, got '
+            f'outputs must be some of {", ".join(map(repr, TOKEN_MAPS))}, each once, got '
             f'{outputs!r}.'
         )
     if not frozen and 'attn' in outputs and 'slots' not in outputs:

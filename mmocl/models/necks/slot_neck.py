@@ -4,7 +4,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmocl.models.building import build_part
-from mmocl.models.layers import map_features, slot_map
+from mmocl.models.layers import map_features, token_map
 from mmocl.registry import MODELS
 
 
@@ -45,4 +45,4 @@ class SlotNeck(BaseModule):
                 f'in_index={self.in_index} does not exist: the backbone gives {len(maps)} map(s).'
             )
         features = map_features(maps[self.in_index])
-        return (*maps, slot_map(features, self.slot_head(features), 'slots'))
+        return (*maps, token_map(features, self.slot_head(features), 'slots'))

@@ -4,10 +4,10 @@ from torch import Tensor
 
 from mmocl.structures import Features, SlotOutput
 
-SLOT_MAPS = ('tokens', 'slots', 'attn')
+TOKEN_MAPS = ('tokens', 'slots', 'attn')
 
 
-def slot_map(features: Features, found: SlotOutput | None, kind: str) -> Float[Tensor, 'B C h w']:
+def token_map(features: Features, found: SlotOutput | None, kind: str) -> Float[Tensor, 'B C h w']:
     """Draw what a model of slots found on the grid of its tokens.
 
     Args:
