@@ -207,7 +207,7 @@ def test_a_decoder_without_masks(model, images, export, tmp_path, monkeypatch) -
     monkeypatch.setattr(type(network), 'predict', without_masks)
     export(images / 'b.jpg', tmp_path / 'out.json', 'coco')
     assert json.loads((tmp_path / 'out.json').read_text())['info']['masks'] == 'attention'
-    with pytest.raises(ValueError, match=r"b\.jpg has no masks of source 'decoder'.*'attention'"):
+    with pytest.raises(ValueError, match=r"'decoder' needs 'pred_masks'.*'b' lacks.*'attention'"):
         export(images / 'b.jpg', tmp_path / 'out.json', 'coco', '--masks', 'decoder')
 
 

@@ -13,9 +13,9 @@ from mmocl.models.layers.precision import at_least_float32
 from mmocl.models.layers.require import require
 from mmocl.models.layers.require_grid import require_grid
 from mmocl.models.layers.scatter_slots import gather_slots, require_active, scatter_slots
-from mmocl.models.layers.token_map import TOKEN_MAPS, token_map
 from mmocl.models.layers.soft_position_embedding import SoftPositionEmbedding
 from mmocl.models.layers.token_embedding import TokenEmbedding
+from mmocl.models.layers.token_map import TOKEN_MAPS, token_map
 from mmocl.models.layers.transposed_convs import transposed_convs
 
 __all__ = [
