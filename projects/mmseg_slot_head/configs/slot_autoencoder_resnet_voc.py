@@ -2,7 +2,7 @@
 _base_ = [
     '_base_/slot_autoencoder.py',
     '_base_/voc_slots_224.py',
-    '_base_/adamw_1k.py',
+    '_base_/adamw_500.py',
     '_base_/mmocl_runtime.py',
 ]
 model = dict(

@@ -3,7 +3,7 @@
 _base_ = [
     '_base_/vit_small.py',
     '_base_/voc_semantic_224.py',
-    '_base_/adamw_1k.py',
+    '_base_/adamw_500.py',
     '_base_/runtime.py',
 ]
 model = dict(
@@ -11,7 +11,7 @@ model = dict(
         _delete_=True,
         type='mmocl.SlotBackbone',
         model='projects/mmseg_slot_head/configs/slots_voc.py',
-        checkpoint='work_dirs/slots_voc/iter_1000.pth',
+        checkpoint='work_dirs/slots_voc/iter_500.pth',
         outputs=['slots'],
     ),
     decode_head=dict(

@@ -2,7 +2,7 @@
 _base_ = [
     '_base_/vit_small.py',
     '_base_/voc_objects_224.py',
-    '_base_/adamw_1k.py',
+    '_base_/adamw_500.py',
     '_base_/runtime.py',
 ]
 model = dict(

@@ -12,7 +12,7 @@ train_dataloader = dict(
         objects=dict(type='VocObjects', data_root=data_root, split='trainaug'),
         num_slots=num_slots,
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
             dict(type='RandomResize', scale=(448, 224), ratio_range=(1.0, 1.6), keep_ratio=True),
             dict(type='RandomCrop', crop_size=(224, 224)),
             dict(type='RandomFlip', prob=0.5),
@@ -31,7 +31,7 @@ val_dataloader = dict(
         num_slots=num_slots,
         test_mode=True,
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
             dict(type='Resize', scale=(224, 224), keep_ratio=False),
             dict(type='PackSegInputs'),
         ],

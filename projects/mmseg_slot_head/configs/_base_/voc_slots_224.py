@@ -2,7 +2,7 @@
 # crops of 224x224 in a test, as SPOT scores them.
 data_root = '{{$MMOCL_DATA:data}}/VOC2012'
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
