@@ -16,3 +16,4 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
     )
 )
+optim_wrapper = dict(optimizer=dict(lr=4e-3))

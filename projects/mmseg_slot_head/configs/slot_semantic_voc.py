@@ -1,3 +1,4 @@
+# Supervised: slots as region queries, each of which predicts a class.
 _base_ = [
     '_base_/vit_small.py',
     '_base_/voc_semantic_224.py',
@@ -15,7 +16,7 @@ model = dict(
             num_iters=3,
             embed_channels=512,
             mlp_channels=512,
-            initializer=dict(type='LearnedSlots', num_slots=32),
+            initializer=dict(type='LearnedSlots', num_slots=64),
         ),
         loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
     )
