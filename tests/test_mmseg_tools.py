@@ -19,6 +19,7 @@ from mmocl.engine.require_segmentation import require_segmentation
 from mmocl.visualization.drawing import palette
 from tools.show_dir import set_show_dir
 
+ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
 default_scope = 'mmseg'
 objects = dict(type='VocObjects', data_root={root!r}, split='val')
@@ -208,5 +209,5 @@ def test_the_tools_name_it(
     files = [config] if tool == 'train' else [config, str(trained)]
     monkeypatch.setattr(sys, 'argv', [tool, *files, '--work-dir', str(tmp_path / 'w')])
     with pytest.raises(ImportError, match='this config needs mmsegmentation'):
-        runpy.run_path(f'tools/{tool}.py', run_name='__main__')
+        runpy.run_path(str(ROOT / f'tools/{tool}.py'), run_name='__main__')
     assert not (tmp_path / 'w').exists()

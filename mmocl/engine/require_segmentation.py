@@ -1,7 +1,8 @@
-from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config import Config
+
+from mmocl.require_module import require_module
 
 
 def require_segmentation(cfg: Config) -> None:
@@ -15,12 +16,8 @@ def require_segmentation(cfg: Config) -> None:
         ImportError: If mmsegmentation is missing.
     """
     content = cfg.to_dict()
-    wanted = content.get('default_scope') == 'mmseg' or _names_mmseg(content)
-    if wanted and find_spec('mmseg') is None:
-        raise ImportError(
-            'this config needs mmsegmentation, which is not installed: pip install '
-            "'mmocl[segmentation]'"
-        )
+    if content.get('default_scope') == 'mmseg' or _names_mmseg(content):
+        require_module('mmseg', extra='segmentation', wanted_by='this config')
 
 
 def _names_mmseg(value: Any) -> bool:

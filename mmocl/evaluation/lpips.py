@@ -66,7 +66,7 @@ def build_lpips(backbone: str, weights: str) -> nn.Module:
 
 def _lpips_class() -> Any:
     """Return torchmetrics' class, after a look whether it is the one that is known."""
-    module = require_module('torchmetrics.functional.image.lpips')
+    module = require_module('torchmetrics.functional.image.lpips', 'evaluation')
     found = getattr(module, '_LPIPS', None)
     if found is None or not {'net', 'pnet_rand'} <= signature(found).parameters.keys():
         raise ImportError(

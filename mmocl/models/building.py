@@ -18,7 +18,7 @@ def build_part(part: dict | nn.Module, **inferred: int) -> Any:
     if isinstance(part, nn.Module):
         return part
     kind = part.get('type')
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    kind = MODELS.find(kind) if isinstance(kind, str) else kind
     # What has no type gets its error where it is built.
     asked = signature(kind).parameters if kind else {}
     return MODELS.build({**{k: v for k, v in inferred.items() if k in asked}, **part})
@@ -27,7 +27,11 @@ def build_part(part: dict | nn.Module, **inferred: int) -> Any:
 def build_backbone(backbone: dict | nn.Module) -> Any:
     """Build a backbone; one that gives maps, and so has no ``out_channels``, is wrapped."""
     built = build_part(backbone)
-    return built if hasattr(built, 'out_channels') else MapBackbone(built)
+    if hasattr(built, 'out_channels'):
+        return built
+    wrapped = MapBackbone(built)
+    wrapped.config = backbone if isinstance(backbone, dict) else None
+    return wrapped
 
 
 def build_losses(losses: Sequence[dict | nn.Module], **inferred: int) -> nn.ModuleList:

@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
@@ -37,6 +38,11 @@ def without_pretrained(backbone: Any) -> Any:
         changed['checkpoint'] = None
     if 'backbone' in changed:
         changed['backbone'] = without_pretrained(changed['backbone'])
+    model = changed.get('model')  # of a SlotBackbone
+    if isinstance(model, str):
+        model = Config.fromfile(model).model
+    if isinstance(model, dict):
+        changed['model'] = {**model, 'backbone': without_pretrained(model.get('backbone'))}
     return changed
 
 

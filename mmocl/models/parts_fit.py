@@ -19,7 +19,7 @@ def require_tokenizer(tokenizer: Any, target: Any) -> None:
         ValueError: If there is none.
     """
     kind = target['type'] if isinstance(target, dict) else type(target)
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    kind = MODELS.find(kind) if isinstance(kind, str) else kind
     if tokenizer is None and isinstance(kind, type) and issubclass(kind, TokenTarget):
         raise ValueError(
             'model.target is a TokenTarget, but model.tokenizer is not set; add e.g. '

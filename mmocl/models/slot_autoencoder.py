@@ -59,7 +59,9 @@ class SlotAutoencoder(BaseModel):
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor or {'type': 'SlotDataPreprocessor'}, init_cfg)
+        super().__init__(
+            build_part(data_preprocessor or {'type': 'SlotDataPreprocessor'}), init_cfg
+        )
         self.tokenizer: Any = None if tokenizer is None else build_part(tokenizer)
         self.backbone: Any = build_backbone(backbone)
         self.slot_head: Any = build_part(slot_head, in_channels=self.backbone.out_channels)

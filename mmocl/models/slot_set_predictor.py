@@ -45,7 +45,9 @@ class SlotSetPredictor(BaseModel):
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor or {'type': 'SlotDataPreprocessor'}, init_cfg)
+        super().__init__(
+            build_part(data_preprocessor or {'type': 'SlotDataPreprocessor'}), init_cfg
+        )
         self.backbone: Any = build_backbone(backbone)
         self.slot_head: Any = build_part(slot_head, in_channels=self.backbone.out_channels)
         self.decoder: Any = build_part(decoder, slot_dim=self.slot_head.slot_dim)

@@ -1,4 +1,4 @@
-"""Weights of a timm ViT for mmsegmentation's VisionTransformer: ``python -m ... IN OUT``.
+"""Weights of a timm ViT for mmsegmentation's VisionTransformer.
 
 mmsegmentation's ViT has no LayerScale; as it only scales what a linear layer gives, it is
 multiplied into the weights of that layer, exactly.

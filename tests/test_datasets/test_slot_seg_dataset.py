@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,6 +140,7 @@ def test_corrupt_images_are_replaced_in_training_only(
     caplog.set_level(logging.WARNING)
     dataset = SlotSegDataset(objects_of(voc), 3, pipeline)
     assert dataset[0]['data_samples'].img_path.endswith('im1.jpg')
+    assert dataset.num_corrupt >= 1
     dataset = SlotSegDataset(objects_of(voc), 3, pipeline, test_mode=True)
     with pytest.raises(CorruptImageError, match=r'im0\.jpg'):
         dataset[0]
@@ -157,17 +159,57 @@ def test_errors_that_are_not_the_files_stay_what_they_are(voc: Path) -> None:
         dataset[0]
 
 
-def test_an_orientation_that_masks_do_not_follow_is_refused(voc: Path) -> None:
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('size', [(40, 60), (40, 40)])
+def test_masks_turn_with_photographs(voc: Path, orientation: int, size: tuple[int, int]) -> None:
+    """A white patch and its mask, in a file with an EXIF orientation."""
     exif = Image.Exif()
-    exif[274] = 6
-    pixels = np.zeros((40, 60, 3), np.uint8)
-    Image.fromarray(pixels).save(voc / 'JPEGImages' / 'im0.jpg', exif=exif)
+    exif[274] = orientation
+    patch = np.zeros(size, np.uint8)
+    patch[4:12, 8:32] = 1
+    pixels = Image.fromarray(255 * patch[..., None].repeat(3, axis=2))
+    pixels.save(voc / 'JPEGImages' / 'im0.jpg', exif=exif, quality=95)
+    for folder in ('SegmentationObject', 'SegmentationClass'):
+        Image.fromarray(patch).save(voc / folder / 'im0.png')
+    for load, upright in (({}, True), ({'color_type': 'color_ignore_orientation'}, False)):
+        pipeline = [{**TEST[0], **load}, TEST[-1]]
+        item = SlotSegDataset(objects_of(voc), 3, pipeline, test_mode=True)[0]
+        sample = item['data_samples']
+        shape = size[::-1] if upright and orientation > 4 else size
+        assert sample.ori_shape == shape
+        (mask,) = sample.gt_objects.masks
+        assert torch.equal(item['inputs'][0] > 127, mask)
+        assert sample.gt_void.data.shape == (1, *shape)
+
+
+def test_masks_of_another_size_are_refused(voc: Path) -> None:
+    Image.new('RGB', (50, 40)).save(voc / 'JPEGImages' / 'im0.jpg')
     dataset = SlotSegDataset(objects_of(voc), 3, TEST, test_mode=True)
-    with pytest.raises(ValueError, match=r'is \(60, 40\) .* annotation says \(40, 60\)'):
+    with pytest.raises(ValueError, match=r'is \(40, 50\) .* annotation says \(40, 60\)'):
         dataset[0]
-    upright = [{**TEST[0], 'color_type': 'color_ignore_orientation'}, *TEST[1:]]
-    sample = SlotSegDataset(objects_of(voc), 3, upright, test_mode=True)[0]['data_samples']
-    assert sample.ori_shape == (40, 60)
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        {'type': 'RandomCrop', 'crop_size': (16, 16)},
+        {'type': 'CenterCrop', 'crop_size': (16, 16)},
+        {'type': 'Pad', 'size': (64, 64)},
+        {'type': 'RandomRotate', 'prob': 1.0, 'degree': 90},
+    ],
+    ids=lambda step: step['type'],
+)
+def test_pipelines_that_move_pixels_are_refused_in_tests(voc: Path, step: dict) -> None:
+    pipeline = [*TEST[:2], step, TEST[-1]]
+    SlotSegDataset(objects_of(voc), 3, pipeline)
+    with pytest.raises(ValueError, match=rf"has \['{step['type']}'\].*the whole image"):
+        SlotSegDataset(objects_of(voc), 3, pipeline, test_mode=True)
+
+
+def test_it_needs_mmseg(voc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'mmseg', None)
+    with pytest.raises(ImportError, match=r'SlotSegDataset needs mmseg.*mmocl\[segmentation\]'):
+        SlotSegDataset(objects_of(voc), 3, TEST)
 
 
 def test_a_flipped_test_image_is_refused(voc: Path) -> None:

@@ -272,7 +272,7 @@ def test_other_backbones_are_left_as_they_are() -> None:
 def test_without_mmseg_it_is_said_how_to_install_it(build, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, 'mmseg', None)
     message = (
-        r'mmseg.ResNetV1c needs mmsegmentation, which could not be imported \(.+\): '
+        r'mmseg.ResNetV1c needs mmseg, which could not be imported \(.+\): '
         r"pip install 'mmocl\[segmentation\]'$"
     )
     given = (RESNET, {}, {}, {}, []) if build is SlotAutoencoder else (RESNET,)

@@ -187,13 +187,17 @@ def test_which_slot_finds_a_region_does_not_matter_for_the_classes() -> None:
     torch.testing.assert_close(head(maps), before)
 
 
+TRANSFORMER = dict(type='TransformerDecoder', channels=8, num_layers=1, num_heads=2)
+
+
 @pytest.mark.parametrize('name', HEADS)
-def test_what_lies_on_padding_changes_nothing(name) -> None:
-    decoder = {**DECODER, 'grid': (4, 6)}
-    changes = {'decoder': decoder} if 'decoder' in HEADS[name] else {}
+@pytest.mark.parametrize('decoder', [DECODER, TRANSFORMER], ids=lambda decoder: decoder['type'])
+def test_what_lies_on_padding_changes_nothing(name, decoder) -> None:
+    changes = {'decoder': {**decoder, 'grid': (4, 6)}} if 'decoder' in HEADS[name] else {}
+    torch.manual_seed(3)
     head = MODELS.build(_config(name, **changes))
     maps = _maps(width=6)
-    metas = [dict(img_shape=(32, 32), padding_size=(0, 16, 0, 0))] * 2
+    metas = [dict(img_shape=(32, 32), pad_shape=(32, 48), padding_size=(0, 16, 0, 0))] * 2
     samples = [SegDataSample(metainfo=meta) for meta in metas]
     for sample in samples:
         sample.gt_sem_seg = PixelData(data=torch.full((1, 32, 48), 255))
@@ -202,10 +206,106 @@ def test_what_lies_on_padding_changes_nothing(name) -> None:
     for padding in (0.0, 100.0):
         maps[1][..., 4:] = padding
         losses = head.loss(maps, samples, None)
-        masks = head.predict(maps, metas, dict(mode='whole'))[..., :28]
-        found.append([*losses.values(), masks])
+        sum(value for key, value in losses.items() if 'loss' in key).backward()
+        gradients = [p.grad.clone() for p in head.parameters() if p.grad is not None]
+        head.zero_grad()
+        masks = head.predict(maps, metas, dict(mode='whole'))
+        assert masks.shape[2:] == (32, 48)
+        found.append([*losses.values(), *gradients, masks[..., :32]])
         assert all(torch.isfinite(value).all() for value in found[-1])
+        shares = masks if name == 'seg' else masks.exp()
+        torch.testing.assert_close(shares.sum(dim=1), torch.ones(2, 32, 48))
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize('masks', ['decoder', 'attention'])
+def test_masks_of_padding_do_not_reach_the_image(masks) -> None:
+    """The image ends in the middle of a token; what lies behind must not be seen."""
+    head = MODELS.build(_config('seg', masks=masks)).eval()
+    maps = _maps()
+    metas = [dict(img_shape=(32, 27), pad_shape=(32, 32), padding_size=(0, 5, 0, 0))] * 2
+    got = head.predict(maps, metas, dict(mode='whole'))
+    features = head.features(maps, metas)
+    assert features.mask.unflatten(1, GRID).all(dim=1)[0].tolist() == [True, True, True, False]
+    shares = head.score(features)
+    shares[..., 3] = shares[..., 2]  # the nearest token that exists
+    want = nn.functional.interpolate(shares, (SIDE, SIDE), mode='bilinear')
+    torch.testing.assert_close(got[..., :27], want[..., :27])
+
+
+def test_images_that_the_segmentor_pads_in_a_test() -> None:
+    """Masks of an image that is padded to whole tokens end where the image ends."""
+    model = _segmentor('semantic').eval()
+    image = torch.randint(256, (3, 24, 32), dtype=torch.uint8)
+    found = []
+    for padded in (False, True):
+        model.data_preprocessor.test_cfg = dict(size=(SIDE, SIDE)) if padded else None
+        sample = SegDataSample(metainfo=dict(img_shape=(24, 32), ori_shape=(48, 64)))
+        data = model.data_preprocessor({'inputs': [image], 'data_samples': [sample]}, False)
+        assert data['inputs'].shape[2:] == ((32, 32) if padded else (24, 32))
+        with torch.no_grad():
+            found.append(model.predict(**data)[0].seg_logits.data.softmax(dim=0))
+    assert found[0].shape == (CLASSES, 48, 64)
+    torch.testing.assert_close(*found)
+
+
+def test_windows_know_nothing_of_the_padding_of_the_image() -> None:
+    model = _segmentor('semantic', mode='slide').eval()
+    metas = [dict(img_shape=(16, 16), img_padding_size=(0, 0, 0, 16), pad_shape=(32, 32))]
+    maps = [one[:1, :, :2, :2] for one in _maps()]
+    got = model.decode_head.predict(maps, metas, dict(mode='slide'))
+    want = model.decode_head(maps).softmax(dim=1)
+    want = nn.functional.interpolate(want, (16, 16), mode='bilinear').log()
+    torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_bfloat16_autocast_keeps_shares_in_single_precision(name) -> None:
+    model = _segmentor(name)
+    batch = _batch()
+    want = _losses(model, batch)
+    with torch.autocast('cpu', torch.bfloat16):
+        got = _losses(model, batch)
+        shares = model.decode_head.predict(_maps(), [dict(img_shape=(32, 32))] * 2, {})
+    assert shares.dtype == torch.float32
+    for key, value in want.items():
+        torch.testing.assert_close(got[key].float(), value.float(), rtol=0.1, atol=0.1)
+
+
+def test_double_precision_stays() -> None:
+    head = MODELS.build(_config('semantic')).double()
+    assert head([one.double() for one in _maps()]).dtype == torch.float64
+
+
+def test_pruned_slots_have_no_mask_and_are_not_decoded() -> None:
+    mixture = dict(
+        type='ProbabilisticSlotAttention',
+        slot_dim=8,
+        initializer=dict(type='LearnedSlots', num_slots=SLOTS),
+        prune_threshold=0.34,
+    )
+    head = MODELS.build(_config('seg', slot_head=mixture)).eval()
+    maps = _maps()
+    active = head.slot_head(head.features(maps)).active
+    assert not active.all()
+    assert not head(maps)[~active].any()
+
+
+def test_losses_of_one_name_are_added() -> None:
+    cross_entropy = dict(type='CrossEntropyLoss', loss_weight=0.5)
+    batch = _batch()
+    torch.manual_seed(1)
+    one = _losses(_segmentor('semantic', loss_decode=cross_entropy), batch)
+    torch.manual_seed(1)
+    two = _losses(_segmentor('semantic', loss_decode=[cross_entropy, cross_entropy]), batch)
+    torch.testing.assert_close(two['decode.loss_ce'], 2 * one['decode.loss_ce'])
+
+
+def test_messages_name_the_head_also_where_it_is_an_auxiliary_one() -> None:
+    model = _segmentor('semantic', frozen=False)
+    model.auxiliary_head = MODELS.build(_config('seg'))
+    with pytest.raises(ValueError, match='SlotSegHead reconstructs the features of the backbone'):
+        _losses(model, _batch())
 
 
 def test_a_token_exists_if_its_centre_lies_on_the_image() -> None:
@@ -222,6 +322,9 @@ def test_a_token_exists_if_its_centre_lies_on_the_image() -> None:
     assert not masks[0, 2:].any()
     assert masks[1, 0].tolist() == [False, True, True, False]
     assert masks[2].all()
+    # Smaller than a token: the nearest one stays.
+    tiny = token_mask([dict(img_shape=(3, 3), padding_size=(0, 29, 0, 29))], (4, 4))
+    assert tiny.nonzero().tolist() == [[0, 0]]
 
 
 def test_slide_inference_averages_classes_and_refuses_slots() -> None:
@@ -260,7 +363,7 @@ def test_without_reconstruction_the_backbone_may_be_trained() -> None:
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(in_index=2), r'in_index is 2, but the backbone gives 2 maps, of \[6, 12\] channels'),
+        (dict(in_index=2), r'in_index is 2, but the backbone gives 2 map\(s\), of \[6, 12\] chann'),
         (dict(in_index=-3), 'in_index is -3'),
         (dict(in_index=0), 'in_channels is 12, but map 0 of the backbone has 6 channels'),
     ],
@@ -284,16 +387,16 @@ def test_a_level_that_does_not_exist(name, changes, message) -> None:
             'expected at least 2, got 1',
         ),
         ('seg', dict(masks='logits'), "masks must be 'decoder' or 'attention', got 'logits'"),
-        ('seg', dict(target=dict(type='PixelTarget')), 'decode_head.target is a PixelTarget'),
+        ('seg', dict(target=dict(type='PixelTarget')), 'SlotSegHead.target is a PixelTarget'),
         (
             'seg',
             dict(decoder=dict(type='SpatialBroadcastDecoder')),
-            r"decode_head\.decoder, a SpatialBroadcastDecoder, makes 'image'",
+            r"SlotSegHead\.decoder, a SpatialBroadcastDecoder, makes 'image'",
         ),
         (
             'seg',
             dict(losses=[dict(type='TokenCrossEntropyLoss')]),
-            r'decode_head\.losses\[0\], a TokenCrossEntropyLoss',
+            r'SlotSegHead\.losses\[0\], a TokenCrossEntropyLoss',
         ),
         ('semantic', dict(num_classes=1), 'num_classes must be at least 2, got 1'),
         (
@@ -304,7 +407,23 @@ def test_a_level_that_does_not_exist(name, changes, message) -> None:
         (
             'semantic',
             dict(loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True)),
-            'CrossEntropyLoss has use_sigmoid=True.*expected use_sigmoid=False',
+            'this CrossEntropyLoss takes logits of single classes .*expected a loss with softmax',
+        ),
+        ('semantic', dict(loss_decode=dict(type='FocalLoss')), 'this FocalLoss takes logits of'),
+        (
+            'semantic',
+            dict(loss_decode=dict(type='CrossEntropyLoss', use_mask=True)),
+            'takes logits of single classes',
+        ),
+        ('semantic', dict(in_index=[0, 1]), r'in_index must be an int, got \[0, 1\]'),
+        ('semantic', dict(losses=[dict(type='ReconstructionLoss')]), 'losses but no decoder'),
+        ('semantic', dict(target=dict(type='FeatureTarget')), 'losses but no decoder'),
+        ('seg', dict(decoder=None), 'SlotSegHead learns by its decoder, but decoder is None'),
+        ('seg', dict(losses=[]), 'SlotSegHead.losses is empty'),
+        (
+            'semantic',
+            dict(step_weight=1.0, slot_head={**SLOT_HEAD, 'num_iters': 1}),
+            r'needs updates before the last one, but slot_head\.num_iters is 1',
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Every part for mmsegmentation trains in two gloo processes without find_unused_parameters."""
+"""Heads, neck and backbones train in two gloo processes without find_unused_parameters."""
 
 import os
 import socket
@@ -19,6 +19,25 @@ def _models() -> dict[str, nn.Module]:
     neck.neck = MODELS.build(dict(type='SlotNeck', slot_head=SLOT_HEAD, in_channels=CHANNELS))
     neck.decode_head = MODELS.build(_config('semantic', in_channels=8))
     models['neck'] = neck
+    models['auxiliary head'] = _segmentor('semantic')
+    models['auxiliary head'].auxiliary_head = MODELS.build(_config('seg'))
+    mmseg = dict(type='ResNetV1c', depth=18, stem_channels=4, base_channels=4, out_indices=(3,))
+    models['backbone of mmsegmentation'] = _segmentor('semantic', in_channels=32)
+    models['backbone of mmsegmentation'].backbone = MODELS.build(
+        dict(type='mmocl.MapBackbone', backbone=mmseg, output='maps')
+    )
+    slots = dict(
+        type='mmocl.SlotAutoencoder',
+        backbone=dict(type='ConvEncoder', channels=8, strides=(2, 2)),
+        slot_head=SLOT_HEAD,
+        decoder=dict(type='SpatialBroadcastDecoder'),
+        target=dict(type='PixelTarget'),
+        losses=[dict(type='ReconstructionLoss')],
+    )
+    models['backbone of slots'] = _segmentor('semantic', in_channels=8)
+    models['backbone of slots'].backbone = MODELS.build(
+        dict(type='mmocl.SlotBackbone', model=slots, frozen=False)
+    )
     return models
 
 

@@ -23,6 +23,7 @@ SCORES = {
     'slot_autoencoder_vit_voc.py': 'ocl/mbo_i',
     'slot_probe_voc.py': 'mIoU',
     'slot_seg_voc.py': 'ocl/mbo_i',
+    'slot_semantic_deep_voc.py': 'mIoU',
     'slot_semantic_voc.py': 'mIoU',
     'slots_voc.py': 'ocl/mbo_i',
 }
@@ -62,7 +63,7 @@ def _small(cfg: Config) -> None:
     elif head.in_channels == 384:
         head.in_channels = 64
         if 'slot_head' in head:
-            head.slot_head.initializer.num_slots = 6
+            head.slot_head.initializer.num_slots = 6  # the images have 16 tokens
         if head.type == 'FCNHead':
             head.channels = 64
         elif 'decoder' in head:

@@ -80,7 +80,7 @@ def released_psa_r2(slots_a: Float[np.ndarray, '...'], slots_b: Float[np.ndarray
         ImportError: If scikit-learn is not installed.
     """
     _check(slots_a, slots_b)
-    metrics = require_module('sklearn.metrics')
+    metrics = require_module('sklearn.metrics', 'evaluation')
     pairs = _standardised_slots(slots_a, _matched_raw(slots_a, slots_b))
     return float(np.mean([metrics.r2_score(_held_out(a), _predicted(a, b)) for a, b in pairs]))
 
@@ -106,7 +106,7 @@ def _matched_raw(
 def _standardised_slots(
     a: Float[np.ndarray, 'M K D'], b: Float[np.ndarray, 'M K D']
 ) -> list[tuple[Float[np.ndarray, 'M D'], Float[np.ndarray, 'M D']]]:
-    preprocessing = require_module('sklearn.preprocessing')
+    preprocessing = require_module('sklearn.preprocessing', 'evaluation')
     scaled = [
         [preprocessing.StandardScaler().fit_transform(x) for x in slots.transpose(1, 0, 2)]
         for slots in (a.astype(np.float64), b.astype(np.float64))
@@ -122,7 +122,7 @@ def _predicted(
     a: Float[np.ndarray, 'M D'], b: Float[np.ndarray, 'M D']
 ) -> Float[np.ndarray, 'S D']:
     """Run a from run b on the last images."""
-    kernel_ridge = require_module('sklearn.kernel_ridge')
+    kernel_ridge = require_module('sklearn.kernel_ridge', 'evaluation')
     num = int(0.8 * len(a))
     model = kernel_ridge.KernelRidge(kernel='rbf', alpha=1.0, gamma=None)
     return model.fit(b[:num], a[:num]).predict(b[num:])

@@ -77,7 +77,7 @@ class ClusteringMiouMetric(BaseMetric):
                 f'num_clusters and num_starts must be positive, got {num_clusters} and {num_starts}'
             )
         # Before hours of inference, not after.
-        require_module('sklearn.cluster')
+        require_module('sklearn.cluster', 'evaluation')
         self.num_clusters = num_clusters
         self.matching = matching
         self.background = background
@@ -187,7 +187,7 @@ class ClusteringMiouMetric(BaseMetric):
         if self.normalize:
             length = np.linalg.norm(slots, axis=1, keepdims=True)
             slots = slots / np.maximum(length, np.finfo(np.float32).tiny)
-        kmeans = require_module('sklearn.cluster').KMeans(
+        kmeans = require_module('sklearn.cluster', 'evaluation').KMeans(
             self.num_clusters, n_init=self.num_starts, random_state=self.seed
         )
         return kmeans.fit_predict(slots)

@@ -68,7 +68,8 @@ class FrechetDistanceMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         # Not only after the last image.
-        self.distance: Any = require_module('torchmetrics.image.fid').FrechetInceptionDistance
+        module = require_module('torchmetrics.image.fid', 'evaluation')
+        self.distance: Any = module.FrechetInceptionDistance
         self.feature = _build(feature, weights).eval().requires_grad_(False)
         self.mean = torch.tensor(mean)[:, None, None] / 255
         self.std = torch.tensor(std)[:, None, None] / 255

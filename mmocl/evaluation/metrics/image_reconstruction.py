@@ -80,7 +80,7 @@ class ImageReconstructionMetric(BaseMetric):
         self.record_path = record_path
         self.ssim: Any = None
         if ssim:
-            module = require_module('torchmetrics.functional.image')
+            module = require_module('torchmetrics.functional.image', 'evaluation')
             self.ssim = module.structural_similarity_index_measure
         self.lpips_backbone = lpips_backbone
         self.lpips: Any = None

@@ -18,6 +18,7 @@ from mmocl.evaluation.metrics.sample import (
     MASK_SOURCES,
     TrueObjects,
     check_annotations,
+    check_channels,
     check_sources,
     predicted_map,
     soft_masks,
@@ -95,6 +96,7 @@ class MaskMetric(BaseMetric):
                 was shown another part of the image than the protocol scores.
         """
         check_annotations(self.protocol, self.dataset_meta)
+        check_channels(data_samples, self.mask_sources, self.dataset_meta)
         for sample in data_samples:
             truth = self.draw(true_objects(sample))
             record: dict[str, Any] = {

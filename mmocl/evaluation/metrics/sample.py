@@ -143,6 +143,29 @@ def check_annotations(protocol: MaskProtocol, dataset_meta: dict | None) -> None
         )
 
 
+def check_channels(
+    samples: Sequence[dict], sources: Sequence[str], dataset_meta: dict | None
+) -> None:
+    """Refuse a segmentor with more or fewer channels than the data set has classes (or slots).
+
+    mmsegmentation would leave the others out of its pictures.
+
+    Raises:
+        ValueError: If the numbers differ.
+    """
+    classes = (dataset_meta or {}).get('classes')
+    if 'segmentor' not in sources or classes is None:
+        return
+    for sample in samples:
+        found = len(soft_masks(sample, 'segmentor'))
+        if found != len(classes):
+            raise ValueError(
+                f'the segmentor has {found} channels, but the data set has {len(classes)} classes; '
+                'num_slots of SlotSegDataset must be that of the head '
+                '(decode_head.slot_head.initializer.num_slots)'
+            )
+
+
 def field(element: Any, name: str) -> Any:
     """Field of a data element or of a dict."""
     return element[name] if isinstance(element, dict) else getattr(element, name)

@@ -82,7 +82,8 @@ def _shown(dataset: dict) -> ModelInput | None:
     """What the pipeline shows the model; None if it leaves the images as they are."""
     if _is_mmseg(dataset):
         step = _step(dataset, 'Resize') or {}
-        sides = set(step.get('scale') or ())
+        scale = step.get('scale') or ()
+        sides = {scale} if isinstance(scale, int) else set(scale)
         is_square = len(sides) == 1 and not step.get('keep_ratio', False)
         return ModelInput('squash', sides.pop() if is_square else None, None)
     resize = _step(dataset, 'ResizeCrop')
@@ -104,7 +105,9 @@ def _show(dataset: dict, wanted: ModelInput, name: str) -> None:
                 f'predicts whole images and resizes them by Resize; expected a pipeline with it, '
                 "and a protocol with crop=squash, such as square128 or 'spot320(crop=squash)'"
             )
-        resize['scale'], resize['keep_ratio'] = (wanted.size, wanted.size), False
+        if wanted.size is not None:
+            resize['scale'], resize['keep_ratio'] = (wanted.size, wanted.size), False
+            resize.pop('scale_factor', None)
         return
     resize, load = _step(dataset, 'ResizeCrop'), _step(dataset, 'LoadImage')
     if resize is None or load is None:

@@ -1,11 +1,13 @@
+import logging
 from typing import Any
 
 import torch
 from jaxtyping import Float
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmocl.models.layers import map_features
+from mmocl.models.layers import choose_map, map_features
 from mmocl.registry import MODELS
 from mmocl.structures import Features
 
@@ -51,11 +53,27 @@ class MapBackbone(BaseModule):
         self.level = level
         self.frozen = frozen
         self.output = output
+        #: What the backbone was built from; None: it came built, and keeps its weights.
+        self.config = backbone if isinstance(backbone, dict) else None
         self.backbone: Any = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
         self.out_channels = self._probe() if out_channels is None else out_channels
         if frozen:
             self.backbone.requires_grad_(False)
             self.backbone.eval()
+
+    def init_weights(self) -> None:
+        """Draw or load the backbone's weights, unless it came built; the Runner calls this."""
+        if self.config is None:
+            return
+        super().init_weights()
+        named = any(self.config.get(key) for key in ('init_cfg', 'pretrained', 'checkpoint'))
+        if self.frozen and not named:
+            print_log(
+                f'{type(self.backbone).__name__} is frozen with weights drawn at random: its '
+                "config names none, as init_cfg=dict(type='Pretrained', checkpoint=...) does.",
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def train(self, mode: bool = True) -> 'MapBackbone':
         """Switch the mode; a frozen backbone stays in evaluation mode."""
@@ -82,11 +100,7 @@ class MapBackbone(BaseModule):
                 f'MapBackbone needs a backbone that gives maps (B, C, h, w), but {name} gives '
                 f'{_describe(given)}.'
             )
-        if not -len(maps) <= self.level < len(maps):
-            raise ValueError(
-                f'level={self.level} does not exist: {name} gives {len(maps)} map(s); its '
-                'out_indices choose them.'
-            )
+        choose_map(maps, self.level, f'level of the MapBackbone around {name}')
         return tuple(maps)
 
     def _probe(self) -> int:

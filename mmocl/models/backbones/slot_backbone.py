@@ -1,9 +1,11 @@
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -23,9 +25,10 @@ class SlotBackbone(BaseModule):
     images have to be normalised as the model's were: give mean and std of its
     ``data_preprocessor`` to that of the segmentor, and ``bgr_to_rgb=True``.
 
-    Slots that start at random (``GaussianSlots``) give other features in every forward, in
-    evaluation mode too, and the channels of ``'attn'`` another order: take a model with
-    ``LearnedSlots``, or another initializer that draws nothing.
+    Backbones are not told of padding, which so takes part: take crops without. Slots that start at
+    random (``GaussianSlots``) give other features in every forward, in evaluation mode too, and the
+    channels of ``'attn'`` another order: take a model with ``LearnedSlots``, or another initializer
+    that draws nothing.
 
     Args:
         model: Path of a config file, the config of its model, or the model itself.
@@ -77,8 +80,15 @@ class SlotBackbone(BaseModule):
 
     def init_weights(self) -> None:
         """Draw weights, unless a checkpoint or a built model brought them."""
-        if not self.has_weights:
-            super().init_weights()
+        if self.has_weights:
+            return
+        super().init_weights()
+        if self.frozen:
+            print_log(
+                'SlotBackbone is frozen with slots drawn at random; give its checkpoint.',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def train(self, mode: bool = True) -> 'SlotBackbone':
         """Switch the mode; frozen parts stay in evaluation mode."""

@@ -6,7 +6,7 @@ from mmocl.models.layers.gaussian import (
     variance_floor,
     weighted_variance,
 )
-from mmocl.models.layers.map_features import map_features
+from mmocl.models.layers.map_features import choose_map, map_features
 from mmocl.models.layers.patch_embedding import PatchEmbedding
 from mmocl.models.layers.patch_orders import PATCH_ORDERS, patch_order
 from mmocl.models.layers.precision import at_least_float32
@@ -28,6 +28,7 @@ __all__ = [
     'SoftPositionEmbedding',
     'TokenEmbedding',
     'at_least_float32',
+    'choose_map',
     'diagonal_log_density',
     'gather_slots',
     'map_features',

@@ -4,7 +4,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmocl.models.building import build_part
-from mmocl.models.layers import map_features, token_map
+from mmocl.models.layers import choose_map, map_features, token_map
 from mmocl.registry import MODELS
 
 
@@ -14,7 +14,7 @@ class SlotNeck(BaseModule):
 
     It adds a map to those of the backbone, as the last one: at every token the slots, mixed by its
     attention, ``slot_dim`` channels. A head has to use it (``in_index=-1``), else DDP waits for its
-    gradient.
+    gradient. Necks are not told of padding, which so takes part: take crops without.
 
     Args:
         slot_head: Tokens to slots, see ``SlotAutoencoder``.
@@ -40,9 +40,5 @@ class SlotNeck(BaseModule):
 
     def forward(self, maps: tuple[Tensor, ...] | list[Tensor]) -> tuple[Tensor, ...]:
         """Return the maps and the new one."""
-        if not -len(maps) <= self.in_index < len(maps):
-            raise ValueError(
-                f'in_index={self.in_index} does not exist: the backbone gives {len(maps)} map(s).'
-            )
-        features = map_features(maps[self.in_index])
+        features = map_features(choose_map(maps, self.in_index, 'in_index of SlotNeck'))
         return (*maps, token_map(features, self.slot_head(features), 'slots'))

@@ -3,18 +3,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmocl.models.building import build_losses, build_part
-from mmocl.models.layers import map_features
+from mmocl.models.layers import at_least_float32, choose_map, map_features
 from mmocl.models.parts_fit import require_losses_fit, require_shape
 from mmocl.models.seg_heads.token_mask import token_mask
 from mmocl.structures import Features, ModelOutput, SlotOutput
-
-_OWNER = 'model.decode_head'
 
 
 class SlotDecodeHead(BaseModule, metaclass=ABCMeta):
@@ -22,19 +21,22 @@ class SlotDecodeHead(BaseModule, metaclass=ABCMeta):
 
     It has what the segmentor asks of a head, and does not inherit mmsegmentation's
     ``BaseDecodeHead``: this would bring a layer that these heads do not use, so that DDP fails, and
-    make mmsegmentation a requirement of the package. A head writes :meth:`score` and :meth:`loss`.
+    make mmsegmentation a requirement of the package. Of its arguments ``input_transform``,
+    ``sampler``, ``dropout_ratio``, ``align_corners`` (False here) and a single channel for two
+    classes are not there. A head writes :meth:`score` and :meth:`loss`.
 
     The decoder, if there is one, reconstructs the features that the slots were found in (DINOSAUR,
     `arXiv:2209.14860 <https://arxiv.org/abs/2209.14860>`_). They must come from a frozen backbone,
-    since a trained one would make them constant. Tokens on padding belong to no slot and are not
-    reconstructed.
+    since a trained one would make them constant. Tokens on padding are zero, belong to no slot, and
+    do not count in ``ReconstructionLoss``.
 
     Args:
         in_channels: Channels of the map that is used.
         slot_head: Tokens to slots.
         decoder: Slots to tokens; None reconstructs nothing.
-        target: What is reconstructed, of the features.
-        losses: Losses of the reconstruction, each logged as ``loss_<name>``.
+        target: What is reconstructed, of the features (None: ``FeatureTarget``).
+        losses: Losses of the reconstruction, each logged as ``loss_<name>`` (None: a
+            ``ReconstructionLoss``).
         in_index: Which of the backbone's maps is used; negative counts from the last.
         init_cfg: MMEngine's initialisation config.
 
@@ -56,28 +58,37 @@ class SlotDecodeHead(BaseModule, metaclass=ABCMeta):
         in_channels: int,
         slot_head: dict | nn.Module,
         decoder: dict | nn.Module | None,
-        target: dict | nn.Module,
-        losses: Sequence[dict | nn.Module],
-        in_index: int = -1,
+        target: dict | nn.Module | None,
+        losses: Sequence[dict | nn.Module] | None,
+        in_index: int | Sequence[int] = -1,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        name = type(self).__name__
+        if not isinstance(in_index, int):
+            raise ValueError(f'{name} uses one map: in_index must be an int, got {in_index!r}.')
         self.in_channels = in_channels
         self.in_index = in_index
         self.slot_head: Any = build_part(slot_head, in_channels=in_channels)
-        self.target: Any = build_part(target)
+        self.decoder: Any = None
+        if decoder is None:
+            if target is not None or losses is not None:
+                raise ValueError(f'{name} has target or losses but no decoder, so nothing to lose.')
+            return
+        self.target: Any = build_part({'type': 'FeatureTarget'} if target is None else target)
         if not self.target.needs_features:
             raise ValueError(
-                f'{_OWNER}.target is a {type(self.target).__name__}, but a segmentation head sees '
+                f'{name}.target is a {type(self.target).__name__}, but a segmentation head sees '
                 'features, not images; take FeatureTarget.'
             )
-        self.decoder: Any = None
-        if decoder is not None:
-            slot_dim, width = self.slot_head.slot_dim, self.target.out_channels(in_channels)
-            self.decoder = build_part(decoder, slot_dim=slot_dim, out_channels=width)
-            self.losses = build_losses(losses, slot_dim=slot_dim)
-            require_shape(self.decoder, 'tokens', f'{_OWNER}.target gives', _OWNER)
-            require_losses_fit(self.losses, self.decoder, 'tokens', _OWNER)
+        slot_dim, width = self.slot_head.slot_dim, self.target.out_channels(in_channels)
+        self.decoder = build_part(decoder, slot_dim=slot_dim, out_channels=width)
+        losses = [{'type': 'ReconstructionLoss'}] if losses is None else losses
+        if not losses:
+            raise ValueError(f'{name}.losses is empty, so the decoder would learn nothing.')
+        self.losses = build_losses(losses, slot_dim=slot_dim)
+        require_shape(self.decoder, 'tokens', f'{name}.target gives', name)
+        require_losses_fit(self.losses, self.decoder, 'tokens', name)
 
     @abstractmethod
     def score(self, features: Features) -> Float[Tensor, 'B C h w']:
@@ -120,8 +131,8 @@ class SlotDecodeHead(BaseModule, metaclass=ABCMeta):
         slides = test_cfg.get('mode') == 'slide'
         features = self.features(feats, None if slides else batch_img_metas)
         meta = batch_img_metas[0]
-        size = meta['img_shape'] if slides else meta.get('pad_shape', meta['img_shape'])
-        return self.to_logits(resized(self.score(features), tuple(size[:2])))
+        size = (None if slides else meta.get('pad_shape')) or meta['img_shape']
+        return self.to_logits(interpolate(self.score(features), features, size[:2]))
 
     def features(
         self, feats: Sequence[Tensor], metas: Sequence[Mapping[str, Any]] | None = None
@@ -132,21 +143,19 @@ class SlotDecodeHead(BaseModule, metaclass=ABCMeta):
             ValueError: If there is no such map, or it has another number of channels.
         """
         maps = [feats] if isinstance(feats, Tensor) else feats
-        if not -len(maps) <= self.in_index < len(maps):
-            raise ValueError(
-                f'{_OWNER}.in_index is {self.in_index}, but the backbone gives {len(maps)} '
-                f'map{"s" * (len(maps) > 1)}, of {[m.shape[1] for m in maps]} channels.'
-            )
-        chosen = maps[self.in_index]
+        name = type(self).__name__
+        chosen = choose_map(maps, self.in_index, f'{name}.in_index')
         if chosen.shape[1] != self.in_channels:
             raise ValueError(
-                f'{_OWNER}.in_channels is {self.in_channels}, but map {self.in_index} of the '
+                f'{name}.in_channels is {self.in_channels}, but map {self.in_index} of the '
                 f'backbone has {chosen.shape[1]} channels.'
             )
         features = map_features(chosen)
-        if metas is None:
+        mask = None if metas is None else token_mask(metas, features.grid, chosen.device)
+        if mask is None:
             return features
-        return replace(features, mask=token_mask(metas, features.grid, chosen.device))
+        # A decoder that reads tokens shall not see those either.
+        return replace(features, tokens=features.tokens * mask[:, :, None], mask=mask)
 
     def reconstruct(self, features: Features, slots: SlotOutput) -> ModelOutput:
         """Decode the slots."""
@@ -161,18 +170,27 @@ class SlotDecodeHead(BaseModule, metaclass=ABCMeta):
         """
         if output.features.tokens.requires_grad:
             raise ValueError(
-                f'{_OWNER}, a {type(self).__name__}, reconstructs the features of model.backbone '
-                '(and neck), which is being trained: it would learn to make them constant. Freeze '
+                f'{type(self).__name__} reconstructs the features of the backbone (and neck), '
+                'which is being trained: it would learn to make them constant. Freeze '
                 "it, e.g. backbone=dict(type='mmocl.MapBackbone', frozen=True, output='maps', "
                 'backbone=...), or TimmBackbone, which is frozen by default.'
             )
         return {f'loss_{loss.name}': loss(output) for loss in self.losses}
 
 
-def resized(shares: Float[Tensor, 'B C h w'], size: Sequence[int]) -> Float[Tensor, 'B C H W']:
-    """Interpolate bilinearly, in at least single precision, as half types round to ties."""
-    if shares.dtype.itemsize < 4:
-        shares = shares.float()
-    return functional.interpolate(
-        shares, (int(size[0]), int(size[1])), mode='bilinear', align_corners=False
-    )
+def interpolate(
+    shares: Float[Tensor, 'B C h w'], features: Features, size: Sequence[int]
+) -> Float[Tensor, 'B C H W']:
+    """Interpolate shares of tokens bilinearly, between the tokens that exist.
+
+    In single precision at least, as half types round to ties. Where no token is near (far into the
+    padding) all channels have the same share.
+    """
+    shape = (int(size[0]), int(size[1]))
+    shares = at_least_float32(shares)
+    if features.mask is None:
+        return functional.interpolate(shares, shape, mode='bilinear', align_corners=False)
+    exists = features.mask.unflatten(1, features.grid)[:, None].to(shares)
+    parts = torch.cat([shares * exists, exists], dim=1)
+    parts = functional.interpolate(parts, shape, mode='bilinear', align_corners=False)
+    return (parts[:, :-1] + 1e-12) / (parts[:, -1:] + 1e-12 * shares.shape[1])

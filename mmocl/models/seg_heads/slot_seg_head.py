@@ -20,13 +20,16 @@ class SlotSegHead(SlotDecodeHead):
 
     The "logits" are the soft masks themselves, which sum to one over the slots, so that what
     mmsegmentation does next is what our metrics do: resize soft masks, then take the best slot.
+    Views of an image find its slots in another order: do not merge them (``SegTTAModel``, slide
+    mode, which is refused).
 
     Args:
         in_channels: Channels of the map that is used.
         slot_head: Tokens to slots; the ``num_slots`` of its initializer is the number of segments.
         decoder: Slots to tokens, e.g. ``MLPDecoder``, which needs the token grid of all images.
-        target: What is reconstructed, of the features.
-        losses: Losses of the reconstruction, each logged as ``decode.loss_<name>``.
+        target: What is reconstructed, of the features (None: ``FeatureTarget``).
+        losses: Losses of the reconstruction, each logged as ``decode.loss_<name>`` (None: a
+            ``ReconstructionLoss``).
         masks: Which masks are the segments: of the ``'decoder'``, or the ``'attention'`` of the
             slot head, which needs no decoder in a test and so takes images of any size there.
         in_index: Which of the backbone's maps is used; negative counts from the last.
@@ -41,13 +44,15 @@ class SlotSegHead(SlotDecodeHead):
         self,
         in_channels: int,
         slot_head: dict | nn.Module,
-        decoder: dict | nn.Module,
-        target: dict | nn.Module = {'type': 'FeatureTarget'},  # noqa: B006  never changed
-        losses: Sequence[dict | nn.Module] = ({'type': 'ReconstructionLoss'},),
+        decoder: dict | nn.Module | None,
+        target: dict | nn.Module | None = None,
+        losses: Sequence[dict | nn.Module] | None = None,
         masks: str = 'decoder',
-        in_index: int = -1,
+        in_index: int | Sequence[int] = -1,
         init_cfg: dict | None = None,
     ) -> None:
+        if decoder is None:
+            raise ValueError('SlotSegHead learns by its decoder, but decoder is None.')
         super().__init__(in_channels, slot_head, decoder, target, losses, in_index, init_cfg)
         if masks not in ('decoder', 'attention'):
             raise ValueError(f"masks must be 'decoder' or 'attention', got {masks!r}.")
@@ -95,16 +100,7 @@ class SlotSegHead(SlotDecodeHead):
         batch_img_metas: Sequence[Mapping[str, Any]],
         test_cfg: Mapping[str, Any],
     ) -> Float[Tensor, 'B K H W']:
-        """Return soft masks at the size of the (padded) images.
-
-        Args:
-            feats: Maps of the backbone.
-            batch_img_metas: Meta information of every image.
-            test_cfg: The segmentor's, with ``mode``.
-
-        Raises:
-            ValueError: In slide mode: slot 1 of a window is not slot 1 of the next one.
-        """
+        """Return soft masks at the size of the (padded) images; slide mode is refused."""
         if test_cfg.get('mode') == 'slide':
             raise ValueError(
                 "model.test_cfg.mode is 'slide', but the slots of different windows are not the "

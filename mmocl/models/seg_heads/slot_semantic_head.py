@@ -5,9 +5,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from mmocl.models.building import build_part
-from mmocl.models.layers import require
-from mmocl.models.seg_heads.base import SlotDecodeHead, resized
+from mmocl.models.layers import at_least_float32, require
+from mmocl.models.seg_heads.base import SlotDecodeHead, interpolate
 from mmocl.registry import MODELS
 from mmocl.structures import Features, SlotOutput
 
@@ -24,27 +23,29 @@ class SlotSemanticHead(SlotDecodeHead):
     as MaskFormer (`arXiv:2107.06278 <https://arxiv.org/abs/2107.06278>`_) infers semantics from its
     queries, with masks that compete for tokens, and so no class "no object". The logits are the log
     of this, whose softmax it is, so that ``CrossEntropyLoss`` is the likelihood of the labels.
-    Shares are interpolated before the log.
+    Shares are interpolated to the size of the input before the log.
 
     Args:
         in_channels: Channels of the map that is used.
         slot_head: Tokens to slots.
         num_classes: Number of classes, the background of VOC included.
-        loss_decode: mmsegmentation's losses, with softmax.
+        loss_decode: mmsegmentation's losses, with softmax; names need no prefix.
         ignore_index: Label of pixels that do not count.
         step_weight: Weight of the losses of every update before the last one (deep supervision),
-            logged as ``step<i>.<name>``; needs ``gradient='unrolled'`` in the slot head.
+            logged as ``step<i>.<name>``; needs ``gradient='unrolled'`` in the slot head, and more
+            updates than one.
         decoder: Slots to tokens, for a reconstruction of the features beside the labels; None:
             there is none, and the backbone may be trained.
-        target: What is reconstructed, of the features.
-        losses: Losses of the reconstruction, each logged as ``decode.loss_<name>``; their
-            ``weight`` stands against that of ``loss_decode``.
+        target: What is reconstructed, of the features (None: ``FeatureTarget``).
+        losses: Losses of the reconstruction, each logged as ``decode.loss_<name>`` (None: a
+            ``ReconstructionLoss``); their ``weight`` stands against that of ``loss_decode``.
         in_index: Which of the backbone's maps is used; negative counts from the last.
         init_cfg: MMEngine's initialisation config.
 
     Raises:
-        ValueError: If parts do not fit each other, there are fewer than two classes, or a loss
-            is one with sigmoids.
+        ImportError: If mmsegmentation is not installed.
+        ValueError: If parts do not fit each other, there are fewer than two classes, a loss is one
+            with sigmoids, or there are no earlier updates to supervise.
     """
 
     def __init__(
@@ -52,13 +53,13 @@ class SlotSemanticHead(SlotDecodeHead):
         in_channels: int,
         slot_head: dict | nn.Module,
         num_classes: int,
-        loss_decode: dict | Sequence[dict] = {'type': 'CrossEntropyLoss'},  # noqa: B006  unchanged
+        loss_decode: dict | nn.Module | Sequence[dict | nn.Module] | None = None,
         ignore_index: int = 255,
         step_weight: float = 0.0,
         decoder: dict | nn.Module | None = None,
-        target: dict | nn.Module = {'type': 'FeatureTarget'},  # noqa: B006  never changed
-        losses: Sequence[dict | nn.Module] = ({'type': 'ReconstructionLoss'},),
-        in_index: int = -1,
+        target: dict | nn.Module | None = None,
+        losses: Sequence[dict | nn.Module] | None = None,
+        in_index: int | Sequence[int] = -1,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(in_channels, slot_head, decoder, target, losses, in_index, init_cfg)
@@ -69,12 +70,18 @@ class SlotSemanticHead(SlotDecodeHead):
                 f"step_weight={step_weight} needs slot_head.gradient='unrolled': with "
                 f'{self.slot_head.gradient!r} the earlier updates have no gradient.'
             )
+        if step_weight and self.slot_head.num_iters + self.slot_head.extra_step < 2:
+            raise ValueError(
+                f'step_weight={step_weight} needs updates before the last one, but '
+                f'slot_head.num_iters is {self.slot_head.num_iters}.'
+            )
         self.num_classes = self.out_channels = num_classes
         self.ignore_index = ignore_index
         self.step_weight = step_weight
         slot_dim = self.slot_head.slot_dim
         self.classify = nn.Sequential(nn.LayerNorm(slot_dim), nn.Linear(slot_dim, num_classes))
-        listed = [loss_decode] if isinstance(loss_decode, dict) else loss_decode
+        loss_decode = {'type': 'CrossEntropyLoss'} if loss_decode is None else loss_decode
+        listed = [loss_decode] if isinstance(loss_decode, dict | nn.Module) else loss_decode
         self.loss_decode = nn.ModuleList(_build_loss(loss) for loss in listed)
 
     def score(self, features: Features) -> Float[Tensor, 'B C h w']:
@@ -82,15 +89,18 @@ class SlotSemanticHead(SlotDecodeHead):
         return self.shares(self.slot_head(features), features.grid)
 
     def shares(self, slots: SlotOutput, grid: tuple[int, int]) -> Float[Tensor, 'B C h w']:
-        """Return the distribution over the classes of every token, in single precision."""
-        classes = self.classify(slots.slots).float().softmax(dim=2)
+        """Return the distribution over the classes of every token, in single precision at least.
+
+        No share is 0, so that all have a finite log.
+        """
+        classes = at_least_float32(self.classify(slots.slots)).softmax(dim=2)
         with torch.autocast(classes.device.type, enabled=False):
-            shares = classes.transpose(1, 2) @ slots.attn.float()
-        return shares.unflatten(2, grid)
+            shares = classes.transpose(1, 2) @ at_least_float32(slots.attn)
+        return shares.clamp_min(torch.finfo(torch.float32).tiny).unflatten(2, grid)
 
     def to_logits(self, shares: Float[Tensor, 'B C H W']) -> Float[Tensor, 'B C H W']:
-        """Return the log of the distributions, finite where no slot has a share (padding)."""
-        return shares.clamp_min(torch.finfo(torch.float32).tiny).log()
+        """Return the log of the distributions."""
+        return shares.log()
 
     def loss(
         self, feats: Sequence[Tensor], data_samples: Sequence[Any], train_cfg: dict | None
@@ -125,7 +135,8 @@ class SlotSemanticHead(SlotDecodeHead):
     def _logits(
         self, slots: SlotOutput, features: Features, labels: Int64[Tensor, 'B H W']
     ) -> Float[Tensor, 'B C H W']:
-        return self.to_logits(resized(self.shares(slots, features.grid), labels.shape[1:]))
+        shares = self.shares(slots, features.grid)
+        return self.to_logits(interpolate(shares, features, labels.shape[1:]))
 
     def _label_losses(
         self, logits: Float[Tensor, 'B C H W'], labels: Int64[Tensor, 'B H W']
@@ -142,21 +153,19 @@ class SlotSemanticHead(SlotDecodeHead):
         unknown = ((labels < 0) | (labels >= self.num_classes)) & (labels != self.ignore_index)
         require(
             ~unknown.any(),
-            'gt_sem_seg holds labels that model.decode_head.num_classes='
-            f'{self.num_classes} (and ignore_index={self.ignore_index}) does not cover.',
+            f'gt_sem_seg holds labels that SlotSemanticHead.num_classes={self.num_classes} (and '
+            f'ignore_index={self.ignore_index}) does not cover.',
             lambda: f'They are {labels[unknown].unique().tolist()}.',
         )
 
 
-def _build_loss(cfg: dict) -> nn.Module:
-    """Build a loss of mmsegmentation, whose names need no prefix here."""
-    kind = cfg['type']
-    if isinstance(kind, str) and '.' not in kind:
-        cfg = {**cfg, 'type': f'mmseg.{kind}'}
-    loss = build_part(cfg)
-    if getattr(loss, 'use_sigmoid', False):
+def _build_loss(loss: dict | nn.Module) -> Any:
+    """Build a loss as in a run of mmsegmentation, and refuse one that needs other logits."""
+    built = MODELS.build({'_scope_': 'mmseg', **loss}) if isinstance(loss, dict) else loss
+    if getattr(built, 'use_sigmoid', False) or getattr(built, 'use_mask', False):
         raise ValueError(
-            f'loss_decode: {kind} has use_sigmoid=True, but the logits of SlotSemanticHead are '
-            'log-probabilities that sum to one over the classes; expected use_sigmoid=False.'
+            f'loss_decode: this {type(built).__name__} takes logits of single classes (use_sigmoid '
+            'or use_mask), but those of SlotSemanticHead are log-probabilities of all; expected a '
+            "loss with softmax: CrossEntropyLoss, or dict(type='DiceLoss', use_sigmoid=False)."
         )
-    return loss
+    return built

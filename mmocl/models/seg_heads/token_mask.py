@@ -18,7 +18,7 @@ def token_mask(
         device: Where the mask is put.
 
     Returns:
-        True where a token exists; None if nothing was padded.
+        True where a token exists, at least the nearest one of an image; None if nothing was padded.
     """
     paddings = [meta.get('img_padding_size', meta.get('padding_size')) for meta in metas]
     if not any(padding is not None and any(padding) for padding in paddings):
@@ -36,4 +36,6 @@ def token_mask(
 def _inside(cells: int, before: int, size: int, after: int) -> Bool[Tensor, ' cells']:
     """Along one axis: cells whose centre lies on the ``size`` pixels between the paddings."""
     centre = (torch.arange(cells) + 0.5) * ((before + size + after) / cells)
-    return (centre >= before) & (centre < before + size)
+    inside = (centre >= before) & (centre < before + size)
+    inside[(centre - (before + size / 2)).abs().argmin()] = True
+    return inside

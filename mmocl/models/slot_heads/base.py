@@ -249,7 +249,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
 def _require_num_slots(initializer: dict) -> None:
     """Refuse a config without the number of slots, with its key instead of Python's words."""
     kind = initializer.get('type')
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    kind = MODELS.find(kind) if isinstance(kind, str) else kind
     # What has no type, or an unknown one, gets its error where it is built.
     asked = signature(kind).parameters.get('num_slots') if kind else None
     missing = asked is not None and asked.default is Parameter.empty

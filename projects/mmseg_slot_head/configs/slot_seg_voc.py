@@ -13,11 +13,13 @@ model = dict(
             type='SlotAttention',
             slot_dim=256,
             num_iters=3,
+            gradient='bilevel',
             embed_channels=384,
             mlp_channels=1024,
-            initializer=dict(type='GaussianSlots', num_slots=6),
+            initializer=dict(type='LearnedSlots', num_slots={{_base_.num_slots}}),
         ),
         decoder=dict(type='MLPDecoder', grid=(16, 16), hidden_channels=256, num_hidden=2),
         target=dict(type='FeatureTarget', normalize=True),
+        masks='attention',
     )
 )

@@ -2,6 +2,18 @@
 # whole images, brought to 224x224, in a test, where instances are scored.
 data_root = '{{$MMOCL_DATA:data}}/VOC2012'
 num_slots = 6
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomResize', scale=(448, 224), ratio_range=(1.0, 1.6), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(224, 224)),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(224, 224), keep_ratio=False),
+    dict(type='PackSegInputs'),
+]
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
@@ -11,13 +23,7 @@ train_dataloader = dict(
         type='mmocl.SlotSegDataset',
         objects=dict(type='VocObjects', data_root=data_root, split='trainaug'),
         num_slots=num_slots,
-        pipeline=[
-            dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
-            dict(type='RandomResize', scale=(448, 224), ratio_range=(1.0, 1.6), keep_ratio=True),
-            dict(type='RandomCrop', crop_size=(224, 224)),
-            dict(type='RandomFlip', prob=0.5),
-            dict(type='PackSegInputs'),
-        ],
+        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
@@ -30,11 +36,7 @@ val_dataloader = dict(
         objects=dict(type='VocObjects', data_root=data_root, split='val'),
         num_slots=num_slots,
         test_mode=True,
-        pipeline=[
-            dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
-            dict(type='Resize', scale=(224, 224), keep_ratio=False),
-            dict(type='PackSegInputs'),
-        ],
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

@@ -1,6 +1,20 @@
 # A raw VOC folder at data/VOC2012 (or $MMOCL_DATA/VOC2012) with mmsegmentation's own transforms;
 # whole images, brought to 224x224, in a test.
 data_root = '{{$MMOCL_DATA:data}}/VOC2012'
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomResize', scale=(448, 224), ratio_range=(0.8, 1.6), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(224, 224), cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(224, 224), keep_ratio=False),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
@@ -11,14 +25,7 @@ train_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
         ann_file='ImageSets/Segmentation/trainaug.txt',
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='LoadAnnotations'),
-            dict(type='RandomResize', scale=(448, 224), ratio_range=(0.8, 1.6), keep_ratio=True),
-            dict(type='RandomCrop', crop_size=(224, 224), cat_max_ratio=0.75),
-            dict(type='RandomFlip', prob=0.5),
-            dict(type='PackSegInputs'),
-        ],
+        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
@@ -31,12 +38,7 @@ val_dataloader = dict(
         data_root=data_root,
         data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
         ann_file='ImageSets/Segmentation/val.txt',
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='Resize', scale=(224, 224), keep_ratio=False),
-            dict(type='LoadAnnotations'),
-            dict(type='PackSegInputs'),
-        ],
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
