@@ -15,10 +15,10 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from mmocl.evaluation.metrics import ObjectDiscoveryMetric
-from mmocl.evaluation.metrics.sample import MASK_SOURCES
 from mmocl.models.decoders import SpatialBroadcastDecoder
 from mmocl.models.slot_heads import SlotAttention
 from mmocl.registry import MODELS
+from mmocl.structures import MASK_SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(

@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from provenance import current_commit, shell_line
 
 from mmocl.engine.cpu_processes import cpu_processes
-from mmocl.evaluation.metrics.sample import MASK_SOURCES
+from mmocl.structures import MASK_SOURCES
 
 SPLITS = ('train', 'val', 'test')
 

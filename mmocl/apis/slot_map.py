@@ -5,8 +5,7 @@ from jaxtyping import Bool, UInt8
 
 from mmocl.datasets.transforms.resize_crop import center_offset, resized_shape
 from mmocl.evaluation.functional import label_map
-from mmocl.evaluation.metrics.sample import soft_masks
-from mmocl.structures import SlotDataSample
+from mmocl.structures import SlotDataSample, soft_masks
 
 # Pixels that belong to no slot: the index that mmseg's losses and metrics ignore by default.
 UNSEEN = 255

@@ -1,3 +1,4 @@
+from mmocl.structures.mask_sources import MASK_SOURCES, soft_masks
 from mmocl.structures.object_property import ObjectProperty
 from mmocl.structures.slot_data_sample import SlotDataSample
 from mmocl.structures.slots import (
@@ -12,6 +13,7 @@ from mmocl.structures.slots import (
 )
 
 __all__ = [
+    'MASK_SOURCES',
     'Codes',
     'Decoded',
     'Features',
@@ -22,4 +24,5 @@ __all__ = [
     'SlotOutput',
     'SlotState',
     'Target',
+    'soft_masks',
 ]

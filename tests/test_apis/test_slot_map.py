@@ -157,7 +157,7 @@ def test_bad_masks_are_refused() -> None:
     sample = sample_of(halves(6))
     with pytest.raises(ValueError, match=r"'attention' needs 'pred_attn'.*\['decoder'\]"):
         slot_map(sample, 'attention')
-    with pytest.raises(ValueError, match=r"must be among .* got \['slots'\]"):
+    with pytest.raises(ValueError, match=r"mask source must be among .* got 'slots'"):
         slot_map(sample, 'slots')
     with pytest.raises(ValueError, match=r'soft masks of image a\.jpg hold NaN'):
         slot_map(sample_of(halves(6) * float('nan')))

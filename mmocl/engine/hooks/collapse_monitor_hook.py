@@ -11,8 +11,9 @@ from torch import nn
 
 from mmocl.evaluation.collapse_signs import check_limits, find_signs
 from mmocl.evaluation.metrics import CollapseMetric
-from mmocl.evaluation.metrics.sample import MASK_SOURCES, check_sources
+from mmocl.evaluation.metrics.sample import check_sources
 from mmocl.registry import HOOKS
+from mmocl.structures import MASK_SOURCES
 
 
 @HOOKS.register_module()

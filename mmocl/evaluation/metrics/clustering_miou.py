@@ -14,12 +14,12 @@ from mmocl.evaluation.metrics.sample import (
     check_annotations,
     check_sources,
     predicted_map,
-    soft_masks,
     true_objects,
 )
 from mmocl.evaluation.protocols import get_protocol
 from mmocl.registry import METRICS
 from mmocl.require_module import require_module
+from mmocl.structures import soft_masks
 
 
 @METRICS.register_module()

@@ -16,16 +16,15 @@ from torch import Tensor
 
 from mmocl.evaluation.functional import confidence_map
 from mmocl.evaluation.metrics.sample import (
-    MASK_SOURCES,
     TrueObjects,
     check_annotations,
     check_sources,
     predicted_map,
-    soft_masks,
     true_objects,
 )
 from mmocl.evaluation.protocols import get_protocol
 from mmocl.registry import METRICS
+from mmocl.structures import MASK_SOURCES, soft_masks
 
 
 @METRICS.register_module()

@@ -15,8 +15,9 @@ from mmocl.evaluation.functional import (
     shuffled_pixels,
     standard_masks,
 )
-from mmocl.evaluation.metrics.sample import MASK_SOURCES, array, check_sources, soft_masks
+from mmocl.evaluation.metrics.sample import array, check_sources
 from mmocl.registry import METRICS
+from mmocl.structures import MASK_SOURCES, soft_masks
 
 
 @METRICS.register_module()

@@ -15,16 +15,15 @@ from mmengine.logging import MMLogger
 from mmocl.evaluation.mask_scores import Score
 from mmocl.evaluation.metrics.record import Column, write_record
 from mmocl.evaluation.metrics.sample import (
-    MASK_SOURCES,
     TrueObjects,
     check_annotations,
     check_channels,
     check_sources,
     predicted_map,
-    soft_masks,
     true_objects,
 )
 from mmocl.evaluation.protocols import TruthMaps, get_protocol
+from mmocl.structures import MASK_SOURCES, soft_masks
 
 
 class MaskMetric(BaseMetric):

@@ -10,7 +10,6 @@ from mmengine.evaluator import BaseMetric
 from mmocl.evaluation.functional import match_panoptic, panoptic_ari, panoptic_quality
 from mmocl.evaluation.functional.panoptic import CROWD, VOID
 from mmocl.evaluation.metrics.sample import (
-    MASK_SOURCES,
     TrueObjects,
     check_sources,
     predicted_map,
@@ -18,6 +17,7 @@ from mmocl.evaluation.metrics.sample import (
 )
 from mmocl.evaluation.protocols import get_protocol
 from mmocl.registry import METRICS
+from mmocl.structures import MASK_SOURCES
 
 KINDS = ('things', 'stuff')
 

@@ -6,19 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, Integer
-from torch import Tensor
+from jaxtyping import Bool, Int64, Integer
 
 from mmocl.evaluation.protocols import MaskProtocol
-from mmocl.structures import SlotDataSample
-
-# Mask source: the field of the data sample and the prefix of its results. The last one is what a
-# segmentor of mmsegmentation gives, resized to the whole file.
-MASK_SOURCES = {
-    'decoder': ('pred_masks', ''),
-    'attention': ('pred_attn', 'attn_'),
-    'segmentor': ('seg_logits', ''),
-}
+from mmocl.structures import MASK_SOURCES, soft_masks
 
 
 @dataclass(frozen=True)
@@ -86,23 +77,6 @@ def true_objects(sample: dict, stuff: bool = False) -> TrueObjects:
     return TrueObjects(
         truth.masks[kept], truth.labels[kept], truth.crowd[kept], truth.void, flags[kept]
     )
-
-
-def soft_masks(sample: dict | SlotDataSample, source: str) -> Float[Tensor, 'K h w']:
-    """Predicted masks of a source.
-
-    Raises:
-        ValueError: If the source is unknown, or the sample has no such masks.
-    """
-    key = MASK_SOURCES[check_sources(source)[0]][0]
-    if key not in sample:
-        there = [name for name, (other, _) in MASK_SOURCES.items() if other in sample]
-        raise ValueError(
-            f'mask source {source!r} needs {key!r}, which the prediction of image '
-            f'{sample.get("img_id")!r} lacks; leave {source!r} out of mask_sources if this model '
-            f'has no such masks: there are those of {there}'
-        )
-    return torch.as_tensor(field(field(sample, key), 'data'))
 
 
 def predicted_map(sample: dict, source: str, protocol: MaskProtocol) -> Int64[np.ndarray, 'S S']:

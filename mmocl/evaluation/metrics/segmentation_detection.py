@@ -14,15 +14,14 @@ from mmocl.evaluation.functional import (
     match_segments,
 )
 from mmocl.evaluation.metrics.sample import (
-    MASK_SOURCES,
     check_annotations,
     check_sources,
     predicted_map,
-    soft_masks,
     true_objects,
 )
 from mmocl.evaluation.protocols import get_protocol
 from mmocl.registry import METRICS
+from mmocl.structures import MASK_SOURCES, soft_masks
 
 # Masks of half precision sum to one only about.
 _TOLERANCE = 1e-2
