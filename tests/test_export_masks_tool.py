@@ -22,6 +22,7 @@ from mmocl.apis import UNSEEN, SlotInferencer, slot_map
 from mmocl.registry import MODELS
 from mmocl.visualization.drawing import palette
 from tools import export_masks
+from tools.slot_files import write_coco
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_SLOTS = 3
@@ -81,9 +82,10 @@ def images(tmp_path) -> Path:
 def export(model, monkeypatch):
     """Run the tool in this process and return what it printed."""
 
-    def run(images: Path, out: Path, form: str, *flags: str) -> str:
-        argv = ['tools/export_masks.py', str(images), *model, '--out', str(out), '--format', form]
-        monkeypatch.setattr(sys, 'argv', [*argv, '--device', 'cpu', *flags])
+    def run(images: Path, out: Path, form: str, *flags: str, config: Path | None = None) -> str:
+        argv = ['tools/export_masks.py', str(images), str(config or model[0]), model[1]]
+        argv += ['--out', str(out), '--format', form, '--device', 'cpu']
+        monkeypatch.setattr(sys, 'argv', [*argv, *flags])
         with contextlib.redirect_stdout(io.StringIO()) as log:
             export_masks.main()
         return log.getvalue()
@@ -135,6 +137,7 @@ def test_coco_round_trip(model, images, export, tmp_path) -> None:
     info = coco.dataset['info']
     assert (info['config'], info['checkpoint']) == model
     assert (info['masks'], info['num_slots'], info['seed']) == ('decoder', NUM_SLOTS, 0)
+    assert (info['batch_size'], info['num_images'], info['num_masks']) == (2, 3, len(coco.anns))
     assert info['command'].startswith(f'python tools/export_masks.py {images} ')
     assert info['versions']['mmocl']
 
@@ -144,7 +147,10 @@ def test_mmseg_reads_the_pngs(model, images, export, tmp_path) -> None:
     out = tmp_path / 'pngs'
     log = export(images, out, 'png')
     assert f'of 2 images are in {out}' in log
-    assert json.loads((out / 'info.json').read_text())['num_slots'] == NUM_SLOTS
+    info = json.loads((out / 'info.json').read_text())
+    assert (info['num_slots'], info['num_images'], info['batch_size']) == (NUM_SLOTS, 2, 1)
+    masks = [np.unique(np.array(Image.open(path))) for path in out.rglob('*.png')]
+    assert info['num_masks'] == sum((ids != UNSEEN).sum() for ids in masks)
     DefaultScope.get_instance('mmseg-data', scope_name='mmseg')
     dataset = BaseSegDataset(
         metainfo={'classes': [f'slot {i}' for i in range(NUM_SLOTS)]},
@@ -207,7 +213,8 @@ def test_a_decoder_without_masks(model, images, export, tmp_path, monkeypatch) -
     monkeypatch.setattr(type(network), 'predict', without_masks)
     export(images / 'b.jpg', tmp_path / 'out.json', 'coco')
     assert json.loads((tmp_path / 'out.json').read_text())['info']['masks'] == 'attention'
-    with pytest.raises(ValueError, match=r"'decoder' needs 'pred_masks'.*'b' lacks.*'attention'"):
+    message = r"'decoder' needs 'pred_masks'.*'b' lacks; .* those of \['attention'\]"
+    with pytest.raises(ValueError, match=message):
         export(images / 'b.jpg', tmp_path / 'out.json', 'coco', '--masks', 'decoder')
 
 
@@ -243,6 +250,119 @@ def test_nothing_is_dropped_or_overwritten_silently(images, export, tmp_path) ->
     assert not (tmp_path / 'new.json').exists()
 
 
+def test_a_stopped_export_leaves_no_half_file(images, export, tmp_path, monkeypatch) -> None:
+    (tmp_path / 'out').mkdir()
+    target = tmp_path / 'out/slots.json'
+    target.write_text('of another export')
+    begun = []
+
+    def stopped(*args) -> np.ndarray:
+        begun.append(sorted(path.name for path in target.parent.iterdir()))
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return slot_map(*args)
+
+    monkeypatch.setattr(export_masks, 'slot_map', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        export(images, target, 'coco')
+    assert begun == [['slots.json', 'slots.json.part']] * 2
+    assert target.read_text() == 'of another export'
+    assert list(target.parent.iterdir()) == [target]
+    begun.clear()
+    with pytest.raises(KeyboardInterrupt):
+        export(images, tmp_path / 'pngs', 'png')
+    assert [path.name for path in (tmp_path / 'pngs').iterdir()] == ['b.png']  # and no info.json
+
+
+def test_annotations_are_written_before_the_next_image(tmp_path) -> None:
+    path = tmp_path / 'slots.json'
+    sizes = []
+
+    def maps():
+        for _ in range(3):
+            yield np.random.default_rng(0).integers(0, 2, (200, 200), np.uint8)
+            sizes.append((tmp_path / 'slots.json.part').stat().st_size)
+
+    assert write_coco(path, ['a.jpg', 'b.jpg', 'c.jpg'], maps(), {'seed': 0}) == 6
+    assert 10_000 < sizes[0] < sizes[1] < sizes[2]
+    coco = COCO(path)
+    assert [len(coco.imgToAnns[i]) for i in (1, 2, 3)] == [2, 2, 2]
+    assert coco.dataset['info'] == {'seed': 0, 'num_masks': 6}
+    assert write_coco(path, ['a.jpg'], iter([np.full((2, 3), UNSEEN, np.uint8)]), {}) == 0
+    assert not COCO(path).anns
+
+
+def test_targets_are_looked_at_before_the_model_is_built(
+    images, export, tmp_path, monkeypatch
+) -> None:
+    def built(*args, **kwargs):
+        raise AssertionError('the model is built')
+
+    monkeypatch.setattr(export_masks, 'SlotInferencer', built)
+    (tmp_path / 'folder.json').mkdir()
+    with pytest.raises(ValueError, match=r'one \.json file, got the folder .*folder\.json'):
+        export(images, tmp_path / 'folder.json', 'coco')
+    with pytest.raises(NotADirectoryError, match=r'b\.jpg'):
+        export(images, images / 'b.jpg/new/slots.json', 'coco')
+    with pytest.raises(AssertionError, match='the model is built'):
+        export(images, tmp_path / 'new/folder/slots.json', 'coco')
+    assert (tmp_path / 'new/folder').is_dir()
+
+
+def test_masks_of_two_exports_are_not_mixed(images, export, tmp_path) -> None:
+    export(images, tmp_path / 'out', 'png')
+    (images / 'b.jpg').unlink()
+    with pytest.raises(ValueError, match=r'--out .*/out is not empty: it holds .*; expected a new'):
+        export(images, tmp_path / 'out', 'png')
+    (tmp_path / 'empty').mkdir()
+    export(images, tmp_path / 'empty', 'png')
+    assert not (tmp_path / 'empty/b.png').exists()
+
+
+def test_images_with_other_suffixes_are_counted(images, export, tmp_path) -> None:
+    assert 'left out' not in export(images, tmp_path / 'a.json', 'coco')
+    for name in ('d.bmp', 'sub/e.WEBP', 'f.txt'):
+        (images / name).write_bytes(b'')
+    log = export(images, tmp_path / 'b.json', 'coco')
+    assert log.count('left out') == 1
+    assert f'2 images of {images} are left out (.bmp, .gif, .tif, .tiff, .webp): only' in log
+    assert 'only those in .jpg, .jpeg, .png are read' in log
+    assert len(COCO(tmp_path / 'b.json').imgs) == 3
+
+
+def test_the_help_says_what_is_read_and_what_random_slots_depend_on(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, 'argv', ['tools/export_masks.py', '--help'])
+    with pytest.raises(SystemExit):
+        export_masks.main()
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'or a folder: its images (.jpg, .jpeg, .png) and those of subfolders' in text
+    assert "under the image's relative name with .png, in the folder OUT" in text
+    assert 'depend on ``--seed``, on ``--batch-size`` and on the other images' in text
+
+
+@pytest.mark.parametrize('kind', ['EncoderDecoder', 'mmseg.EncoderDecoder', 'DepthEstimator'])
+def test_models_of_mmsegmentation_are_refused(images, export, tmp_path, kind) -> None:
+    config = tmp_path / 'segmentor.py'
+    config.write_text(f"default_scope = 'mmseg'\nmodel = dict(type='{kind}')\n")
+    message = rf"segmentor\.py has model\.type='{kind}', .*MMSegInferencer\(.*writes pred/\*\.png"
+    with pytest.raises(ValueError, match=message):
+        export(images, tmp_path / 'out', 'png', config=config)
+    config.write_text("model = dict(type='EncoderDecoder')\n")
+    with pytest.raises(ValueError, match=r"model\.type='EncoderDecoder'"):
+        export(images, tmp_path / 'out', 'png', config=config)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_parts_of_mmocl_are_exported_under_the_scope_of_mmsegmentation(
+    model, images, export, tmp_path
+) -> None:
+    config = tmp_path / 'config.py'
+    content = Path(model[0]).read_text().replace("'SlotAutoencoder'", "'mmocl.SlotAutoencoder'")
+    config.write_text(f"default_scope = 'mmseg'\n{content}")
+    export(images, tmp_path / 'out.json', 'coco', config=config)
+    assert len(COCO(tmp_path / 'out.json').imgs) == 3
+
+
 def test_bad_input_is_named(images, export, tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match='IMAGES: neither a file nor a folder at'):
         export(tmp_path / 'absent', tmp_path / 'out', 'png')
@@ -256,6 +376,12 @@ def test_bad_input_is_named(images, export, tmp_path) -> None:
         export(images, tmp_path / 'file', 'png')
     with pytest.raises(ValueError, match='--batch-size must be at least 1, got 0'):
         export(images, tmp_path / 'out', 'png', '--batch-size', '0')
+    with pytest.raises(ValueError, match='--min-area must not be negative, got -1'):
+        export(images, tmp_path / 'out', 'png', '--min-area', '-1')
+    config = tmp_path / 'bare.py'
+    config.write_text("model = dict(type='SlotAutoencoder')\n")
+    with pytest.raises(ValueError, match=r'bare\.py has no test_dataloader\.dataset; expected one'):
+        export(images, tmp_path / 'out', 'png', config=config)
     steps = 'test_dataloader.dataset.pipeline.1.crop=random'
     with pytest.raises(ValueError, match=r"has crop 'random', so masks cannot be put back"):
         export(images, tmp_path / 'out', 'png', '--cfg-options', steps)
