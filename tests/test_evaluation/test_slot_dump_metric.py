@@ -205,7 +205,8 @@ def test_bad_options_are_named(samples, tmp_path) -> None:
     path = str(tmp_path / 'dump.npz')
     with pytest.raises(ValueError, match=r"name \['masks'\], which are no properties"):
         SlotDumpMetric(path, ['masks'])
-    with pytest.raises(ValueError, match=r"among \['decoder', 'attention'\], got \['other'\]"):
+    message = r"among \['decoder', 'attention', 'segmentor'\], got \['other'\]"
+    with pytest.raises(ValueError, match=message):
         SlotDumpMetric(path, mask_source='other')
     with pytest.raises(ValueError, match="unknown mask protocol 'square'"):
         SlotDumpMetric(path, protocol='square')

@@ -203,9 +203,17 @@ def test_channels_can_be_given() -> None:
 @pytest.mark.parametrize(
     ('backbone', 'level', 'message'),
     [
-        (RESNET, 4, r'level=4 does not exist: ResNetV1c gives 4 map\(s\)'),
-        (RESNET, -5, r'level=-5 does not exist: ResNetV1c gives 4 map\(s\)'),
-        (nn.Conv2d(3, 4, 4), 1, r'level=1 does not exist: Conv2d gives 1 map\(s\)'),
+        (
+            RESNET,
+            4,
+            r'level of the MapBackbone around ResNetV1c is 4, but the backbone gives 4 map\(s\)',
+        ),
+        (
+            RESNET,
+            -5,
+            r'level of the MapBackbone around ResNetV1c is -5, but the backbone gives 4 map\(s\)',
+        ),
+        (nn.Conv2d(3, 4, 4), 1, r'around Conv2d is 1, but the backbone gives 1 map\(s\)'),
         (nn.Flatten(), 0, r'gives maps \(B, C, h, w\), but Flatten gives a tensor of 2 axes'),
         (ConvEncoder(4, (2,)), 0, 'but ConvEncoder gives Features'),
         (

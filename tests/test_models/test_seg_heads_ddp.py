@@ -21,7 +21,10 @@ def _models() -> dict[str, nn.Module]:
     models['neck'] = neck
     models['auxiliary head'] = _segmentor('semantic')
     models['auxiliary head'].auxiliary_head = MODELS.build(_config('seg'))
-    mmseg = dict(type='ResNetV1c', depth=18, stem_channels=4, base_channels=4, out_indices=(3,))
+    mmseg = dict(
+        type='ResNetV1c', depth=18, stem_channels=4, base_channels=4, strides=(1, 2, 1, 1),
+        out_indices=(3,),
+    )  # fmt: skip
     models['backbone of mmsegmentation'] = _segmentor('semantic', in_channels=32)
     models['backbone of mmsegmentation'].backbone = MODELS.build(
         dict(type='mmocl.MapBackbone', backbone=mmseg, output='maps')
