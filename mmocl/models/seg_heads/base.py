@@ -155,7 +155,8 @@ class SlotDecodeHead(BaseModule, metaclass=ABCMeta):
         if mask is None:
             return features
         # A decoder that reads tokens shall not see those either.
-        return replace(features, tokens=features.tokens * mask[:, :, None], mask=mask)
+        tokens = features.tokens.masked_fill(~mask[:, :, None], 0)
+        return replace(features, tokens=tokens, mask=mask)
 
     def reconstruct(self, features: Features, slots: SlotOutput) -> ModelOutput:
         """Decode the slots."""
