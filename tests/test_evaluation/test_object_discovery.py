@@ -298,6 +298,12 @@ def test_masks_of_a_segmentor(samples):
     assert got == pytest.approx(wanted, abs=0.02, nan_ok=True)
     assert got['ocl/mbo_i'] > 0.5
     assert evaluate(segmented, protocol=squashed, mask_sources='segmentor')['ocl/mbo_i'] > 0.5
+    metric = ObjectDiscoveryMetric('square128', ['segmentor'])
+    metric.dataset_meta = {'dataset_type': 'VocObjects', 'classes': ('slot 0', 'slot 1')}
+    with pytest.raises(
+        ValueError, match=r'has \d channels, but the data set has 2 classes; num_slots'
+    ):
+        metric.process(None, [segmented[0].to_dict()])
     with pytest.raises(ValueError, match=r"or the protocol, as in dict\(name=..., crop='squash'\)"):
         evaluate(segmented, protocol='spot320', mask_sources=['segmentor'])
     with pytest.raises(ValueError, match=r"'pred_masks'.* there are those of \['segmentor'\]"):

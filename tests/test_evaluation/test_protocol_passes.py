@@ -100,6 +100,15 @@ def test_mmseg_shows_whole_images_at_any_size():
     assert only.test_evaluator[0]['mask_sources'] == ['segmentor']
 
 
+def test_the_size_of_mmsegs_resize_may_be_a_number_or_a_factor():
+    cfg = mmseg_config(scale=128)
+    (only,) = protocol_passes(cfg, ['square128', 'covloss128'], 'w')
+    assert only.test_dataloader == cfg.test_dataloader
+    (only,) = protocol_passes(mmseg_config(scale_factor=0.5), ['covloss128'], 'w')
+    assert 'scale_factor' not in steps(only)['Resize']
+    assert tuple(steps(only)['Resize']['scale']) == (128, 128)
+
+
 @pytest.mark.parametrize('name', ['spot320', 'clevr6crop128'])
 def test_mmseg_shows_no_crops(name):
     with pytest.raises(ValueError, match=rf"'{name}' shows .* a protocol with crop=squash"):
