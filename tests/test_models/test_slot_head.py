@@ -62,7 +62,7 @@ def test_kept_steps_are_those_of_fewer_updates(cls, gradient) -> None:
         alone = head(FEATURES, num_iters=number, noise=noise)
         torch.testing.assert_close(step.slots, alone.slots)
         torch.testing.assert_close(step.attn, alone.attn)
-        assert step.slots.requires_grad == (gradient == 'unrolled')
+        assert step.state.mean.requires_grad == (gradient == 'unrolled')
     assert head(FEATURES, num_iters=0, keep_steps=True).steps == ()
 
 
