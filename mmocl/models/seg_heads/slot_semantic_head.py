@@ -99,8 +99,8 @@ class SlotSemanticHead(SlotDecodeHead):
         return shares.clamp_min(torch.finfo(torch.float32).tiny).unflatten(2, grid)
 
     def to_logits(self, shares: Float[Tensor, 'B C H W']) -> Float[Tensor, 'B C H W']:
-        """Return the log of the distributions."""
-        return shares.log()
+        """Return the log of the distributions, in their place where no gradient needs them."""
+        return shares.log() if shares.requires_grad else shares.log_()
 
     def loss(
         self, feats: Sequence[Tensor], data_samples: Sequence[Any], train_cfg: dict | None
