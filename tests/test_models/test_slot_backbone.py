@@ -254,7 +254,9 @@ def _train_and_predict(segmentor: BaseModel) -> None:
 
 def test_a_neck_without_its_map_says_so() -> None:
     neck = SlotNeck(HEAD, in_channels=8, in_index=2)
-    with pytest.raises(ValueError, match=r'in_index of SlotNeck is 2, but the backbone gives 1 map'):
+    with pytest.raises(
+        ValueError, match=r'in_index of SlotNeck is 2, but the backbone gives 1 map'
+    ):
         neck((torch.rand(1, 8, 4, 4),))
 
 
