@@ -25,10 +25,10 @@ class ScopedRegistry(Registry):
         kind = cfg.get('type') if isinstance(cfg, dict) else None
         if isinstance(kind, str):
             _require_package(kind, cfg.get('_scope_'))
-            scope = self._scope_of(kind)
+            scope = None if '_scope_' in cfg else self._scope_of(kind)
             if scope is not None:
                 # Without the prefix, by which a registry would look no further than in itself.
-                cfg = {'_scope_': scope, **cfg, 'type': kind.rpartition('.')[2]}
+                cfg = {**cfg, '_scope_': scope, 'type': kind.rpartition('.')[2]}
         return super().build(cfg, *args, **kwargs)
 
     def find(self, kind: str) -> Any:
@@ -43,8 +43,8 @@ class ScopedRegistry(Registry):
         """The scope that a module is built in; None leaves it to MMEngine."""
         prefix, _, _ = kind.rpartition('.')
         if prefix:
-            # The name of a class with its package is no scope.
-            own = prefix == self.scope or '.' in prefix
+            # A package in front of the name of a class is no scope.
+            own = prefix == self.scope
             return None if own or self._registry_of(prefix) is None else prefix
         self.import_from_location()
         current = self._current()

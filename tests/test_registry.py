@@ -64,6 +64,12 @@ def test_widths_are_inferred_for_a_users_part(mine: Registry, scope: str) -> Non
     assert model.slot_head.in_channels == 6
 
 
+@pytest.mark.parametrize('scope', ['mmseg'], indirect=True)
+def test_a_prefix_counts_beside_a_scope(mine: Registry, scope: str) -> None:
+    config = {**HEAD, 'type': 'mylib.MyHead', '_scope_': 'mmseg'}
+    assert type(MODELS.build(config)) is mine.module_dict['MyHead']
+
+
 class Wrapper(nn.Module):
     """A user's backbone, named by its package, that builds a part by its bare name."""
 
