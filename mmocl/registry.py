@@ -86,13 +86,15 @@ VISUALIZERS = Registry('visualizer', parent=mmengine.VISUALIZERS, locations=['mm
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper', parent=mmengine.OPTIM_WRAPPERS, locations=['mmocl.engine.optim']
 )
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=mmengine.OPTIM_WRAPPER_CONSTRUCTORS,
+    locations=['mmocl.engine.optim'],
+)
 
 # mmocl has no modules of these kinds, but MMEngine warns at each build where a scope has no child.
 LOOPS = Registry('loop', parent=mmengine.LOOPS)
 OPTIMIZERS = Registry('optimizer', parent=mmengine.OPTIMIZERS)
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor', parent=mmengine.OPTIM_WRAPPER_CONSTRUCTORS
-)
 PARAM_SCHEDULERS = Registry('parameter scheduler', parent=mmengine.PARAM_SCHEDULERS)
 DATA_SAMPLERS = Registry('data sampler', parent=mmengine.DATA_SAMPLERS)
 VISBACKENDS = Registry('vis_backend', parent=mmengine.VISBACKENDS)

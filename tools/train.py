@@ -22,6 +22,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--amp', action='store_true', help='bfloat16 mixed precision')
     parser.add_argument(
+        '--compile', action='store_true', help='compile backbone, slot head and decoder'
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -46,6 +49,8 @@ def main() -> None:
         cfg.optim_wrapper.type = 'mmocl.Bf16OptimWrapper'
         for key in ('dtype', 'loss_scale'):  # of AmpOptimWrapper
             cfg.optim_wrapper.pop(key, None)
+    if args.compile:
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmocl.CompileHook')]
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -113,7 +113,10 @@ def decoder_spot_transformer(case: Case) -> None:
         case.compare(f'out.{run}.masks', decoded.masks.flatten(2).mT)
         case.compare_gradients(run, decoded.recon.square().sum())
     memory = [block.look(decoder.memory(slots)) for block in decoder.blocks]
-    each = [decoder._decode(memory, targets, None, i)[0] for i in range(len(PATCH_ORDERS))]
+    each = [
+        decoder._decode(memory, targets, None, torch.tensor([i]))[0]
+        for i in range(len(PATCH_ORDERS))
+    ]
     case.compare('out.each_permutation.reconstruction', torch.stack(each))
 
 

@@ -3,7 +3,9 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=500000, val_interval=10000
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='Adam', lr=4e-4), clip_grad=dict(max_norm=1.0)
+    type='OptimWrapper',
+    optimizer=dict(type='Adam', fused=True, lr=4e-4),
+    clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-4, by_epoch=False, end=10000),

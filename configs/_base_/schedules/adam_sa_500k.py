@@ -3,7 +3,7 @@
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=500000, val_interval=10000)
 val_cfg = dict()
 test_cfg = dict()
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=4e-4))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', fused=True, lr=4e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-4, by_epoch=False, end=10000),
     # 0.5 ** (1 / 100000)

@@ -6,7 +6,8 @@ val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='Adam', lr=1e-4),
+    optimizer=dict(type='Adam', fused=True, lr=1e-4),
+    constructor='MergedGroupsConstructor',
     paramwise_cfg=dict(custom_keys={'tokenizer': dict(lr_mult=3.0)}),
     clip_grad=dict(max_norm=1.0),
 )

@@ -5,7 +5,8 @@ val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
     type='Bf16OptimWrapper',
-    optimizer=dict(type='Adam', lr=1e-3),
+    optimizer=dict(type='Adam', fused=True, lr=1e-3),
+    constructor='MergedGroupsConstructor',
     paramwise_cfg=dict(custom_keys={'tokenizer': dict(lr_mult=3.0)}),
     clip_grad=dict(max_norm=1.0),
 )

@@ -4,7 +4,9 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=ma
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
-    type='Bf16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3), clip_grad=dict(max_norm=1.0)
+    type='Bf16OptimWrapper',
+    optimizer=dict(type='Adam', fused=True, lr=1e-3),
+    clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=100),

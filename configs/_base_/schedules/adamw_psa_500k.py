@@ -5,7 +5,7 @@ val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-4, betas=(0.9, 0.9), weight_decay=0.01),
+    optimizer=dict(type='AdamW', fused=True, lr=2e-4, betas=(0.9, 0.9), weight_decay=0.01),
     clip_grad=dict(max_norm=100.0),
 )
 param_scheduler = [dict(type='LinearLR', start_factor=2e-4, by_epoch=False, end=5000)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -144,25 +144,26 @@ class TransformerDecoder(BaseModule):
         if target is None:
             return self._sample(memory, active)
         require_grid('TransformerDecoder', self.grid, target)
-        orders = list(range(len(self.orders)))
-        if self.training:
-            orders = torch.randint(len(self.orders), (1,)).tolist()
+        # Indices stay on the device, which so need not be waited for.
+        orders = torch.arange(len(self.orders), device=slots.device)
+        if self.training and len(orders) > 1:
+            orders = torch.randint(len(orders), (1,), device=slots.device)
         elif not self.average_orders:
-            orders = [0]
-        results = [self._decode(memory, target.values, active, order) for order in orders]
+            orders = orders[:1]
+        results = [self._decode(memory, target.values, active, order) for order in orders.split(1)]
         recon, masks = results[0]
         if len(results) > 1:
             recon, masks = (sum(parts) / len(results) for parts in zip(*results, strict=True))
         return Decoded(recon, masks.mT.unflatten(2, self.grid))
 
     def _decode(
-        self, memory: list, values: Tensor, active: Tensor | None, order: int
+        self, memory: list, values: Tensor, active: Tensor | None, order: Int64[Tensor, ' 1']
     ) -> tuple[Float[Tensor, 'B P F'], Float[Tensor, 'B P K']]:
         """Decode all patches at once in one order, each from the true ones before it."""
         if self.only_rows:
             # Logits of many tokens are too large to be put in an order that they have.
             return self._run(self.embedding(values)[:, :-1], memory, active)
-        places = self.orders[order]
+        places = self.orders.index_select(0, order)[0]
         back = places.argsort()
         tokens = self.embedding(values[:, places], order)
         recon, masks = self._run(tokens[:, :-1], memory, active)

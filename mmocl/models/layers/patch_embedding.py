@@ -1,5 +1,5 @@
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 
@@ -21,10 +21,14 @@ class PatchEmbedding(nn.Module):
         self.project = nn.Linear(in_channels, channels, bias=False)
         self.norm = nn.LayerNorm(channels)
 
-    def forward(self, patches: Float[Tensor, 'B P F'], order: int = 0) -> Float[Tensor, 'B M d']:
-        """Embed the vector in front of an order and the patches, M = 1 + P."""
-        bos = self.bos[order].expand(len(patches), -1, -1)
-        return self.norm(self.project(torch.cat([bos, patches], dim=1)))
+    def forward(
+        self, patches: Float[Tensor, 'B P F'], order: Int64[Tensor, ' 1'] | None = None
+    ) -> Float[Tensor, 'B M d']:
+        """Embed the vector in front of an order (its index; None: the first) and the patches."""
+        bos = self.bos[:1] if order is None else self.bos.index_select(0, order)
+        return self.norm(
+            self.project(torch.cat([bos.expand(len(patches), -1, -1), patches], dim=1))
+        )
 
     def start(self, batch_size: int) -> Float[Tensor, 'B 1 d']:
         """Embed the vector in front of the first order."""

@@ -4,7 +4,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=4e-4, weight_decay=0.01),
+    optimizer=dict(type='AdamW', fused=True, lr=4e-4, weight_decay=0.01),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
