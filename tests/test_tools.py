@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from PIL import Image
 
+from tools import train as train_tool
 from tools.results import entry_of
 from tools.score_baselines import discovery_of
 
@@ -287,3 +289,14 @@ def test_baselines_and_comparison(tiny_data, tmp_path) -> None:
     Path(records[1]).write_text(json.dumps(other))
     with pytest.raises(AssertionError, match='different protocols'):
         run(sys.executable, 'tools/compare_records.py', '--a', records[0], '--b', records[1])
+
+
+def test_compile_flag_adds_the_hook_to_those_of_the_config(monkeypatch) -> None:
+    found = []
+    monkeypatch.setattr(train_tool.Runner, 'from_cfg', lambda cfg: found.append(cfg) or Mock())
+    monkeypatch.setattr(sys, 'argv', ['train.py', CONFIG, '--compile'])
+    train_tool.main()
+    assert [hook['type'] for hook in found[0].custom_hooks][-2:] == [
+        'StrictCheckpointHook',
+        'mmocl.CompileHook',
+    ]
