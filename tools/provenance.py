@@ -85,9 +85,13 @@ def hardware() -> str:
     """Name of the GPU, or of the processor and how many threads of it work."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f'{processor()}, {threads} {"thread" if threads == 1 else "threads"}'
+
+
+def processor() -> str:
+    """Name of the processor."""
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    name = names[0] if names else platform.processor() or platform.machine()
-    threads = torch.get_num_threads()
-    return f'{name}, {threads} {"thread" if threads == 1 else "threads"}'
+    return names[0] if names else platform.processor() or platform.machine()

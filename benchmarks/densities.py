@@ -1,0 +1,91 @@
+"""Density of diagonal Gaussians: matrix products against the direct (B, K, N, D) form.
+
+"Ours" sums in float64 by matrix products; "direct" is the formula as it is printed, in float32. An
+EM step is an E-step and an M-step with a weighted variance.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.measure import Setting, compare
+from mmocl.models.layers import diagonal_log_density, weighted_variance
+
+# (B, K, N, D): the aims; DINOSAUR; growing N; growing K.
+SIZES = [
+    (8, 7, 1024, 64),
+    (1, 7, 16384, 64),
+    (8, 7, 196, 256),
+    (1, 7, 256, 64),
+    (1, 7, 1024, 64),
+    (1, 7, 4096, 64),
+    (1, 3, 4096, 64),
+    (1, 14, 4096, 64),
+    (1, 28, 4096, 64),
+]
+TINY = [(2, 3, 16, 8)]
+
+
+def run(setting: Setting) -> list[dict[str, Any]]:
+    """Compare both forms at all sizes, forward alone and with the backward pass."""
+    rows = []
+    for size in TINY if setting.tiny else SIZES:
+        b, k, n, d = size
+        inputs = [
+            torch.randn(b, m, d, device=setting.device, requires_grad=True) for m in (n, k, k)
+        ]
+        for what, forms in CASES.items():
+            for backward in (False, True):
+                case = {
+                    'B x K x N x D': ' x '.join(map(str, size)),
+                    'what': what,
+                    'pass': 'forward + backward' if backward else 'forward',
+                }
+                calls = {
+                    name: partial(_call, form, inputs, backward) for name, form in forms.items()
+                }
+                rows += [case | row for row in compare(calls, setting, 'direct', flop=False)]
+    return rows
+
+
+def direct_density(points: Tensor, mean: Tensor, log_var: Tensor, wide: bool = False) -> Tensor:
+    """The formula as it is printed."""
+    distance = (points[:, None] - mean[:, :, None]).square() / log_var.exp()[:, :, None]
+    return -0.5 * (distance + log_var[:, :, None] + math.log(2 * math.pi)).sum(-1)
+
+
+def direct_variance(points: Tensor, weights: Tensor, center: Tensor) -> Tensor:
+    """The formula as it is printed."""
+    return (weights[..., None] * (points[:, None] - center[:, :, None]).square()).sum(2)
+
+
+def em_step(density: Callable, variance: Callable, inputs: list[Tensor]) -> Tensor:
+    """Do an E-step and an M-step; return what depends on both."""
+    points, mean, log_var = inputs
+    log_attn = density(points, mean, log_var, wide=True).log_softmax(1).to(points.dtype)
+    weights = log_attn.softmax(2)
+    mean = weights @ points
+    return mean + (variance(points, weights, mean) + 1e-3).log()
+
+
+CASES: dict[str, dict[str, Callable[[list[Tensor]], Tensor]]] = {
+    'density': {
+        'ours': lambda inputs: diagonal_log_density(*inputs),
+        'direct': lambda inputs: direct_density(*inputs),
+    },
+    'EM step': {
+        'ours': partial(em_step, diagonal_log_density, weighted_variance),
+        'direct': partial(em_step, direct_density, direct_variance),
+    },
+}
+
+
+def _call(form: Callable, inputs: list[Tensor], backward: bool) -> None:
+    with torch.set_grad_enabled(backward):
+        output = form(inputs)
+    if backward:
+        torch.autograd.grad(output.sum(), inputs)
