@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peak_memory import track
+from benchmarks.products import count_flop
 
 Call = Callable[[], object]
 # A shorter call is repeated until one sample takes about so long.
@@ -60,7 +59,7 @@ def compare(
         reference: The form that the others are compared with; none if not given.
         images: Images that a call works on.
         memory: Measure the peak of memory, see :func:`peak_bytes`.
-        flop: Count FLOP, see :func:`count_flop`.
+        flop: Count FLOP, see :mod:`benchmarks.products`.
         compiled: Forms whose FLOP, and on a CPU whose memory, cannot be seen from outside: None.
 
     Returns:
@@ -75,7 +74,7 @@ def compare(
         raise ValueError(f'reference must be one of {list(calls)}, got {reference!r}.')
     runs = {}
     for name, call in calls.items():
-        call()
+        call()  # It may also compile.
         runs[name] = _runs_a_sample(call, setting)
     gc.collect()
     samples: dict[str, list[float]] = {name: [] for name in calls}
@@ -145,14 +144,6 @@ def peak_bytes(call: Call, device: str) -> int:
     call()
     torch.cuda.synchronize()
     return torch.cuda.max_memory_allocated() - before
-
-
-def count_flop(call: Call) -> int:
-    """FLOP of matrix products and convolutions; a multiplication with its addition is 2."""
-    # The fused kernels of attention differ by device and release, and not all are counted.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops()
 
 
 def matmul_peak(
