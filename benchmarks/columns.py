@@ -12,11 +12,14 @@ COLUMNS: dict[str, tuple[str, float]] = {
     'images_per_second': ('images/s', 1),
     'peak_bytes': ('MB', 2**20),
     'flop': ('GFLOP', 1e9),
+    'flop_an_image': ('GFLOP an image', 1e9),
+    'share_of_matmul_peak': ('% of matmul peak', 0.01),
 }
 UNITS: dict[str, tuple[str, float]] = {
     '_seconds': (' ms', 1e-3),
     '_bytes': (' MB', 2**20),
     '_flop': (' GFLOP', 1e9),
+    '_flop_per_second': (' GFLOP/s', 1e9),
 }
 
 

@@ -1,37 +1,63 @@
-"""Time and peak memory of SlotSemanticHead against mmsegmentation's FCNHead, on the same maps.
+"""SlotSemanticHead against mmsegmentation's FCNHead, on the same maps.
 
-python benchmarks/segmentation_heads.py [--batch-size 8] [--repeats 5] [--out seg_heads.json]
-
-The heads are those of projects/mmseg_slot_head; a ViT-S/14 at 224x224 gives maps of 384x16x16.
+The heads are those of projects/mmseg_slot_head; a ViT-S/14 at 224x224 gives maps of 384x16x16. The
+training pass has no optimiser. Memory is without that of the parameters.
 """
 
-import argparse
-import json
-import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from density import peak_bytes, seconds
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from benchmarks.measure import Setting, compare
+from mmocl.require_module import require_module
+
 CONFIGS = Path(__file__).resolve().parents[1] / 'projects/mmseg_slot_head/configs'
-FILES = {'slots': 'slot_semantic_voc.py', 'fcn': 'fcn_voc.py'}
+FILES = {'FCNHead': 'fcn_voc.py', 'slots': 'slot_semantic_voc.py'}
 CHANNELS, GRID, SIDE, NUM_CLASSES = 384, 16, 224, 21
-METAS = {'img_shape': (SIDE, SIDE), 'ori_shape': (SIDE, SIDE)}
 
 
-def passes(head: nn.Module, maps: Tensor, samples: list) -> dict[str, Callable[[], object]]:
+def run(setting: Setting) -> list[dict[str, Any]]:
+    """Compare predictions, and training passes."""
+    structures = require_module('mmseg.structures', 'segmentation', 'segmentation_heads')
+    batch, grid, side = (1, 8, 16) if setting.tiny else (8, GRID, SIDE)
+    metas = {'img_shape': (side, side), 'ori_shape': (side, side)}
+    maps = torch.randn(batch, CHANNELS, grid, grid, device=setting.device)
+    samples = []
+    for _ in range(batch):
+        labels = torch.randint(NUM_CLASSES, (1, side, side), device=setting.device)
+        sample = structures.SegDataSample(metainfo=metas, gt_sem_seg=PixelData(data=labels))
+        samples.append(sample)
+    calls: dict[str, dict[str, Callable[[], object]]] = {}
+    parameters = {}
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        for name, file in FILES.items():
+            head = MODELS.build(Config.fromfile(CONFIGS / file).model.decode_head)
+            head.to(setting.device)
+            parameters[name] = sum(p.numel() for p in head.parameters())
+            for kind, call in passes(head, maps, samples, metas).items():
+                calls.setdefault(kind, {})[name] = call
+        rows = []
+        for kind, forms in calls.items():
+            for row in compare(forms, setting, 'FCNHead'):
+                rows.append({'pass': kind, **row, 'parameters': parameters[row['form']]})
+    return rows
+
+
+def passes(
+    head: nn.Module, maps: Tensor, samples: list, metas: dict
+) -> dict[str, Callable[[], object]]:
     """A prediction, and a training step without its optimiser."""
 
     def predict() -> Tensor:
         head.eval()
         with torch.no_grad():
-            return head.predict((maps,), [METAS] * len(maps), {'mode': 'whole'})
+            return head.predict((maps,), [metas] * len(maps), {'mode': 'whole'})
 
     def train() -> None:
         head.train()
@@ -40,54 +66,3 @@ def passes(head: nn.Module, maps: Tensor, samples: list) -> dict[str, Callable[[
         head.zero_grad()
 
     return {'predict': predict, 'loss + backward': train}
-
-
-def main() -> None:
-    """Measure both passes, print a table, write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--out', type=Path)
-    args = parser.parse_args()
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    init_default_scope('mmseg')
-    torch.manual_seed(0)
-    maps = torch.randn(args.batch_size, CHANNELS, GRID, GRID, device=device)
-    samples = []
-    for _ in range(args.batch_size):
-        labels = torch.randint(NUM_CLASSES, (1, SIDE, SIDE), device=device)
-        samples.append(SegDataSample(metainfo=METAS, gt_sem_seg=PixelData(data=labels)))
-    calls, parameters = {}, {}
-    for name, file in FILES.items():
-        head = MODELS.build(Config.fromfile(CONFIGS / file).model.decode_head).to(device)
-        parameters[name] = sum(p.numel() for p in head.parameters())
-        calls[name] = passes(head, maps, samples)
-    print(f'Parameters: {parameters}')
-    print('| pass | slots ms | FCN ms | ratio (range) | slots MB | FCN MB | ratio |')
-    print('|---|---|---|---|---|---|---|')
-    rows = []
-    for kind in calls['slots']:
-        times: dict[str, list[float]] = {name: [] for name in FILES}
-        for repeat in range(args.repeats + 1):
-            for name in FILES:
-                value = seconds(calls[name][kind], device)
-                if repeat:  # The first one warms up.
-                    times[name].append(value)
-        ms = {name: 1000 * statistics.median(values) for name, values in times.items()}
-        mb = {name: peak_bytes(calls[name][kind], device) / 2**20 for name in FILES}
-        ratios = [b / a for a, b in zip(times['slots'], times['fcn'], strict=True)]
-        rows.append({'pass': kind, 'ms': ms, 'ratios': ratios, 'mb': mb})
-        print(
-            f'| {kind} | {ms["slots"]:.0f} | {ms["fcn"]:.0f} | {statistics.median(ratios):.2f} '
-            f'({min(ratios):.2f} to {max(ratios):.2f}) | {mb["slots"]:.0f} | {mb["fcn"]:.0f} | '
-            f'{mb["fcn"] / mb["slots"]:.2f} |',
-            flush=True,
-        )
-    if args.out:
-        setup = {'torch': torch.__version__, 'device': device, 'threads': torch.get_num_threads()}
-        result = {**setup, 'parameters': parameters, 'rows': rows}
-        args.out.write_text(json.dumps(result, indent=2) + '\n')
-
-
-if __name__ == '__main__':
-    main()

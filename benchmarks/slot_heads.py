@@ -65,6 +65,9 @@ def run(setting: Setting) -> list[dict[str, Any]]:
             calls[f'{PEER}, {ALONE}'] = products_of(calls[PEER])
             calls[f'{head}, {ALONE}'] = products_of(calls[head])
     rows = [{'part': 'against PyPI'} | row for row in compare(calls, setting, PEER)]
+    for row in rows:
+        if row['form'].endswith(ALONE):  # They keep all inputs and no result.
+            del row['less_memory'], row['peak_bytes']
     for head in HEADS:
         heads = {gradient: build(head, gradient) for gradient in GRADIENTS}
         calls = {name: partial(step, made, features, tokens) for name, made in heads.items()}
