@@ -15,6 +15,7 @@ COLUMNS: dict[str, tuple[str, float]] = {
     'flop_an_image': ('GFLOP an image', 1e9),
     'share_of_matmul_peak': ('% of matmul peak', 0.01),
 }
+RATIOS = ('faster', 'less_memory', 'fewer_flop', 'share_of_matmul_peak')
 UNITS: dict[str, tuple[str, float]] = {
     '_seconds': (' ms', 1e-3),
     '_bytes': (' MB', 2**20),
@@ -31,20 +32,29 @@ def headings(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     return {key: _column(key)[0] for key in keys}
 
 
-def cells(row: dict[str, Any], keys: Sequence[str]) -> list[str]:
-    """What a row shows in these columns: ``null`` is not measured, empty does not apply."""
-    return [cell(row[key], _column(key)[1]) if key in row else '' for key in keys]
+def cells(row: dict[str, Any], keys: Sequence[str], brief: bool = False) -> list[str]:
+    """What a row shows in these columns: ``null`` is not measured, empty does not apply.
+
+    Args:
+        row: Values by column.
+        keys: The columns.
+        brief: Show the range of ratios only, of the others the median.
+    """
+    return [
+        cell(row[key], _column(key)[1], brief and key not in RATIOS) if key in row else ''
+        for key in keys
+    ]
 
 
-def cell(value: Any, unit: float = 1) -> str:
-    """One value; a spread as its median with the range."""
+def cell(value: Any, unit: float = 1, brief: bool = False) -> str:
+    """One value; a spread as its median, with the range unless it is to be brief."""
     if value is None:
         return 'null'
     if isinstance(value, bool):
         return 'yes' if value else 'no'
     if isinstance(value, dict):
         median, low, high = (number(value[key] / unit) for key in ('median', 'min', 'max'))
-        return median if low == median == high else f'{median} ({low} to {high})'
+        return median if brief or low == median == high else f'{median} ({low} to {high})'
     if isinstance(value, int | float):
         return number(value / unit)
     return str(value)

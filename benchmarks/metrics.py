@@ -1,8 +1,8 @@
 """Scores of label maps: ours against scikit-learn's ARI and a loop over pairs of masks.
 
-Ours are FG-ARI, ARI, mBO_i, mBO_c and mIoU of an image from its two label maps; drawing the masks is
-not included. The peer computes the same with ``adjusted_rand_score`` on the two sets of pixels and
-the IoU of every pair of masks; both must agree to 1e-9 on every image. They run on the CPU.
+Ours are FG-ARI, ARI, mBO_i, mBO_c and mIoU of an image from its two label maps, without the drawing
+of masks. The peer computes the same with ``adjusted_rand_score`` on the two sets of pixels and the
+IoU of every pair of masks; both must agree to 1e-9 on every image. They run on the CPU.
 """
 
 from collections.abc import Callable

@@ -55,6 +55,24 @@ def write(record: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(record, indent=1, allow_nan=False) + '\n')
 
 
+def read_kept(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Kept records by device and name of the benchmark.
+
+    Raises:
+        ValueError: If a record is of a tiny run, or lies under another name than its own.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted(folder.glob('*/*.json')):
+        record = json.loads(path.read_text())
+        if record['tiny'] or record['name'] != path.stem:
+            raise ValueError(
+                f'{path} must be a full run of {path.stem}, got one of {record["name"]} with '
+                f'tiny={record["tiny"]}.'
+            )
+        found.setdefault(path.parent.name, {})[path.stem] = record
+    return found
+
+
 def command(name: str, argv: Sequence[str]) -> str:
     """The line that runs one benchmark again."""
     threads = os.environ.get('OMP_NUM_THREADS')
