@@ -33,7 +33,9 @@ def build_page(results: Results, plots: Mapping[str, Plot]) -> str:
         raise ValueError(f'{TEMPLATE.name} has no "<!-- results: NAME -->" for {sorted(missing)}.')
 
     def fill(match: re.Match[str]) -> str:
-        return aims_table(results) if match[2] is None else _section(match[2], results, plots)
+        return (
+            aims_table(results) if match[2] is None else _section(match[2], results, plots)
+        ).rstrip('\n')
 
     return SLOT.sub(fill, template)
 

@@ -59,10 +59,9 @@ def is_plot_of(text: str, plot: Plot) -> bool:
 
 def draw_bars(rows: Iterable[Mapping[str, Any]]) -> Figure | None:
     """Draw how many times faster every form is than its reference, with the range."""
-    rows = [
-        row for row in rows if row.get('faster') and row['faster']['min'] < row['faster']['max']
-    ]
-    rows = rows or []
+    # A reference is as fast as itself in every turn.
+    reference = {'median': 1, 'min': 1, 'max': 1}
+    rows = [row for row in rows if row.get('faster') not in (None, reference)]
     if not rows:
         return None
     figure = Figure(figsize=(8, 0.8 + 0.22 * len(rows)), layout='constrained')
@@ -147,6 +146,7 @@ def _label(row: Mapping[str, Any]) -> str:
 
 def _log(axes: Axes, x: str, y: str) -> None:
     axes.set_xscale('log', base=2)
+    axes.xaxis.set_major_formatter('{x:g}')
     axes.set_yscale('log')
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -1,0 +1,263 @@
+"""``python -m benchmarks``: everything runs, records are whole, the page is what they give."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import record, report
+from benchmarks.__main__ import main
+from benchmarks.catalog import find_benchmarks
+from benchmarks.columns import cell, number
+from benchmarks.measure import Setting, compare, matmul_peak
+from benchmarks.products import count_flop, products_of
+from benchmarks.record import read_kept
+from benchmarks.report.aims import AIMS, Aim, aims_table, worst
+from benchmarks.report.page import as_markdown, build_page
+from benchmarks.report.plots import build_plots, is_plot_of
+from benchmarks.saved_tensors import saved_by
+from benchmarks.scaling import fit
+from mmocl.models.slot_heads import SlotAttention
+from mmocl.structures import Features
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = list(find_benchmarks())
+FIELDS = {
+    'name', 'command', 'commit', 'device', 'hardware', 'versions', 'threads', 'repeats', 'seed',
+    'tiny', 'rows',
+}  # fmt: skip
+TINY = Setting(tiny=True, repeats=1)
+
+
+@pytest.fixture(scope='module')
+def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of all benchmarks; in a process of its own, since beartype's hook cannot compile."""
+    folder = tmp_path_factory.mktemp('benchmarks')
+    command = [sys.executable, '-m', 'benchmarks', *NAMES, '--tiny', '--threads', '1']
+    result = subprocess.run(
+        [*command, '--json', str(folder)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_benchmark_runs_and_leaves_a_whole_record(tiny_runs, name) -> None:
+    found = json.loads((tiny_runs / f'{name}.json').read_text())
+    assert found.keys() == FIELDS
+    assert (found['name'], found['device'], found['threads'], found['seed']) == (name, 'cpu', 1, 0)
+    assert found['command'].endswith(
+        f'python -m benchmarks {name} --tiny --threads 1 --json {tiny_runs}'
+    )
+    assert found['hardware']['processor']
+    assert found['hardware']['cores'] >= 1
+    assert found['hardware']['gpu'] is None
+    assert found['versions']['torch'] == torch.__version__
+    assert found['rows']
+    for row in found['rows']:
+        for key in row.keys() & {'faster', 'seconds', 'images_per_second'}:
+            assert row[key]['min'] <= row[key]['median'] <= row[key]['max']
+    # What cannot be seen is null, never a made-up number.
+    compiled = [row for row in found['rows'] if row.get('form', '').endswith('compiled')]
+    assert all(row['peak_bytes'] is None for row in compiled)
+    assert as_markdown(found).count('\n') == len(found['rows']) + 2
+
+
+def test_there_are_the_benchmarks_that_the_page_names() -> None:
+    assert {
+        'decoders', 'densities', 'density_precision', 'metrics', 'scaling', 'segmentation_heads',
+        'slot_heads', 'train_step',
+    } <= set(NAMES)  # fmt: skip
+    assert {aim.benchmark for aim in AIMS} - {'loader', 'runner_overhead'} <= set(NAMES)
+
+
+def test_aims_find_their_rows(tiny_runs, monkeypatch) -> None:
+    """The columns that aims name exist: only shapes differ in a tiny run."""
+    sizes = {'B x K x N x D', 'backbone', 'decoder', 'type'}
+    for aim in AIMS:
+        if aim.device == 'cuda' or aim.benchmark not in NAMES:
+            continue
+        rows = json.loads((tiny_runs / f'{aim.benchmark}.json').read_text())['rows']
+        where = {key: value for key, value in aim.where.items() if key not in sizes}
+        found = [
+            row
+            for row in rows
+            if all(row.get(k) in (v if isinstance(v, tuple) else (v,)) for k, v in where.items())
+        ]
+        assert found, aim
+        assert all(aim.column in row for row in found), aim
+
+
+def test_no_name_lists_all(capsys) -> None:
+    main([])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [*NAMES, 'report']
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ('argv', 'message'),
+    [
+        (['nothing'], 'unknown benchmark nothing; there are decoders, '),
+        (['metrics', '--repeats', '0'], '--repeats must be at least 1, got 0'),
+        (['metrics', '--tiny', '--keep'], '--keep is for results; those of --tiny mean nothing'),
+        (['metrics', 'scaling', '--json', 'a.json'], '--json must be a folder for several'),
+        (['metrics', '--device', 'cuda'], '--device cuda needs a GPU, and PyTorch sees none'),
+    ],
+)
+def test_bad_arguments_give_one_clear_line(argv, message, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(SystemExit):
+        main(argv)
+    assert message in capsys.readouterr().err
+
+
+def test_compare_takes_ratios_within_a_turn() -> None:
+    x = torch.ones(1000)
+    calls = {
+        'slow': lambda: (time.sleep(0.02), x + 1, x + 2)[0],
+        'fast': lambda: (time.sleep(0.005), x + 1)[0],
+    }
+    slow, fast = compare(calls, Setting(repeats=3), 'slow', images=2)
+    assert slow['faster'] == {'median': 1, 'min': 1, 'max': 1}
+    assert 2 < fast['faster']['median'] < 6
+    assert fast['seconds']['min'] >= 0.005
+    assert fast['images_per_second']['max'] <= 400
+    assert (slow['peak_bytes'], fast['peak_bytes']) == (8000, 4000)
+    assert fast['less_memory'] == 2
+    assert fast['flop'] == 0
+    assert fast['fewer_flop'] is None
+    with pytest.raises(ValueError, match=r"reference must be one of \['slow', 'fast'\], got 'x'"):
+        compare(calls, TINY, 'x')
+    assert matmul_peak(TINY) > 0
+
+
+def test_all_products_are_counted_and_run_again() -> None:
+    a, b = torch.randn(2, 3, 4, requires_grad=True), torch.randn(2, 4, 5)
+    product = 2 * 2 * 3 * 4 * 5
+    assert count_flop(lambda: a @ b) == product
+    assert count_flop(lambda: torch.autograd.grad((a @ b).sum(), a)) == 2 * product
+    out = torch.zeros(2, 3, 5)
+    assert count_flop(lambda: out.baddbmm_(a.detach(), b)) == product
+    again = products_of(lambda: ((a @ b).exp(), a.expand(4, 2, 3, 4).square().sum()))
+    assert count_flop(again) == product
+
+
+def test_saved_by_iterations_leaves_out_what_all_look_at() -> None:
+    tokens = torch.randn(2, 64, 16, requires_grad=True)
+    saved = {}
+    for gradient in ('unrolled', 'bilevel'):
+        initializer = {'type': 'GaussianSlots', 'num_slots': 3}
+        head = SlotAttention(initializer, 16, num_iters=3, gradient=gradient)
+        saved[gradient] = saved_by(head, Features(tokens, (8, 8)))
+        assert 'step' not in vars(head)
+    assert saved['unrolled'].by_iterations == pytest.approx(3 * saved['bilevel'].by_iterations, 0.1)
+    assert saved['bilevel'].by_iterations < saved['bilevel'].whole - 2 * 64 * 16 * 4
+    assert saved['unrolled'].whole > saved['bilevel'].whole
+
+
+def test_fit_finds_the_exponent() -> None:
+    assert fit([1, 2, 4], [3, 12, 48]) == pytest.approx((2, 1))
+    exponent, r2 = fit([1, 2, 4, 8], [1, 2, 2, 4])
+    assert exponent < 1
+    assert r2 < 1
+
+
+def test_numbers_keep_three_digits() -> None:
+    assert [number(x) for x in (7, 1.5, 0.0123456, 1234.5, 2e-7)] == [
+        '7', '1.50', '0.0123', '1,234', '2e-07',
+    ]  # fmt: skip
+    assert cell({'median': 2.0, 'min': 1.5, 'max': 3.0}) == '2 (1.50 to 3)'
+    assert cell(None) == 'null'
+
+
+def made_up(device: str = 'cpu') -> dict:
+    """A record as a run leaves it."""
+    spread = {'median': 2.0, 'min': 1.5, 'max': 2.5}
+    case = {'part': 'against PyPI', 'form': 'SlotAttention'}
+    return {
+        'name': 'slot_heads', 'command': 'python -m benchmarks slot_heads', 'commit': 'abc1234',
+        'device': device, 'hardware': {'processor': 'Some CPU', 'cores': 2, 'gpu': None},
+        'versions': {'torch': '2.15.0', 'timm': None}, 'threads': 2, 'repeats': 5, 'seed': 0,
+        'tiny': False,
+        'rows': [
+            {**case, 'faster': spread, 'less_memory': 0.9, 'seconds': spread, 'peak_bytes': None},
+        ],
+    }  # fmt: skip
+
+
+def test_a_kept_result_becomes_a_section_a_picture_and_an_aim(tmp_path) -> None:
+    folder = tmp_path / 'cpu-some-2c'
+    folder.mkdir()
+    (folder / 'slot_heads.json').write_text(json.dumps(made_up()))
+    results = read_kept(tmp_path)
+    plots = build_plots(results)
+    page = build_page(results, plots)
+    assert '| against PyPI | SlotAttention | 2 (1.50 to 2.50) | 0.900 | 2,000 | null |' in page
+    assert 'Some CPU (2 cores), 2 threads; 5 repeats; seed 0; commit abc1234; torch 2.15.0.' in page
+    assert '| >= 1.6x | 2 (1.50 to 2.50) | cpu-some-2c | yes |' in page
+    assert 'PyPI: memory | >= 1x | 0.900 | cpu-some-2c | no |' in page
+    assert '| >= 40% | null | GPU | null |' in page
+    assert 'Not measured yet: `python -m benchmarks scaling --keep`.' in page
+    (name,) = plots
+    assert f'](performance/{name})' in page
+    assert plots == build_plots(results), 'pictures must not change from run to run'
+    results['cpu-some-2c']['slot_heads']['rows'][0]['faster']['median'] = 2.1
+    assert not is_plot_of(plots[name].svg, build_plots(results)[name])
+
+
+def test_the_worst_row_counts_and_a_missing_one_leaves_null() -> None:
+    rows = [{'form': 'a', 'x': 4.0}, {'form': 'b', 'x': 2.0}, {'form': 'c', 'x': None}]
+    at_least = Aim('', 'n', {'form': ('a', 'b')}, 'x', at_least=3.0)
+    assert worst(at_least, rows) == {'median': 2, 'min': 2, 'max': 2}
+    assert worst(Aim('', 'n', {'form': ('a', 'b')}, 'x', at_most=0.3), rows)['median'] == 0.5
+    assert worst(Aim('', 'n', {'form': ('a', 'c')}, 'x'), rows) is None
+    assert worst(Aim('', 'n', {'form': 'd'}, 'x'), rows) is None
+    on_gpu = {'gpu': {'slot_heads': made_up('cuda')}}
+    assert '| null | CPU | null |' in aims_table(on_gpu), 'an aim for a CPU needs one'
+
+
+@pytest.mark.parametrize('change', [{'tiny': True}, {'name': 'other'}])
+def test_a_tiny_or_misplaced_result_is_refused(tmp_path, change) -> None:
+    (tmp_path / 'cpu').mkdir()
+    (tmp_path / 'cpu' / 'slot_heads.json').write_text(json.dumps(made_up() | change))
+    with pytest.raises(ValueError, match='must be a full run of slot_heads, got one of'):
+        read_kept(tmp_path)
+
+
+def test_the_page_is_what_the_kept_results_give(tmp_path, monkeypatch, capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        report.main(['--check'])
+    assert end.value.code == 0, capsys.readouterr().out
+    # The same command writes what is missing, and then agrees.
+    monkeypatch.setattr(report, 'ROOT', tmp_path)
+    with pytest.raises(SystemExit) as end:
+        report.main(['--check'])
+    assert end.value.code == 1
+    report.main([])
+    assert (tmp_path / 'docs/performance.md').read_text() == (
+        ROOT / 'docs/performance.md'
+    ).read_text()
+
+
+def test_a_commit_is_dirty_by_code_and_not_by_results(tmp_path, monkeypatch) -> None:
+    def git(*words: str) -> None:
+        name = ['-c', 'user.name=a', '-c', 'user.email=a@b.c']
+        subprocess.run(['git', *name, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / 'benchmarks/results').mkdir(parents=True)
+    code, result = tmp_path / 'code.py', tmp_path / 'benchmarks/results/a.json'
+    code.write_text('')
+    result.write_text('')
+    git('init')
+    git('add', '.')
+    git('commit', '-m', 'first')
+    monkeypatch.setattr(record, 'ROOT', tmp_path)
+    result.write_text('1')
+    assert len(record.current_commit()) == 7
+    code.write_text('1')
+    assert record.current_commit().endswith('-dirty')
