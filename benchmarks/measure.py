@@ -74,7 +74,8 @@ def compare(
         raise ValueError(f'reference must be one of {list(calls)}, got {reference!r}.')
     runs = {}
     for name, call in calls.items():
-        call()  # It may also compile.
+        for _ in range(1 if setting.device == 'cpu' else 3):
+            call()  # The first one may also compile.
         runs[name] = _runs_a_sample(call, setting)
     gc.collect()
     samples: dict[str, list[float]] = {name: [] for name in calls}

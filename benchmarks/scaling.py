@@ -34,6 +34,7 @@ AXES = {
 # Side of the image: tokens grow with its square.
 VIT_SIDES = (112, 224, 448)
 CANVAS_SIDES = (16, 32, 64)
+TINY_SIDES = (16, 32)
 
 Maker = Callable[..., Callable[[], object]]
 
@@ -44,7 +45,7 @@ def run(setting: Setting) -> list[dict[str, Any]]:
     for what, maker, axes in _subjects(setting):
         for axis, values in axes.items():
             if setting.tiny:
-                values = values[:2]
+                values = TINY_SIDES if axis == 'side' else values[:2]
             calls = {str(value): maker(**{axis: value}) for value in values}
             points = compare(calls, setting, flop=False)
             rows.append({'what': what, 'against': axis} | _fitted(values, points))

@@ -4,7 +4,7 @@ Quadratic forms are expanded into matrix products, so that no (B, K, N, D) tenso
 expansion cancels where variances are small compared with the spread of the points, and log
 densities of many dimensions reach sizes where float32 counts in steps of 0.01 and more: in float32
 neither this form nor the direct one gives responsibilities to 1e-3 where D is 64 or more and
-variances are 1e-3 of the spread (``benchmarks/README.md``). So the sums are in float64, which TF32
+variances are 1e-3 of the spread (``docs/performance.md``). So the sums are in float64, which TF32
 and autocast do not touch either. Derivatives cancel alike and are in float64 too; they are written
 out, as autograd would keep float64 copies of all points for every step. A GPU that is slow in
 float64 pays for this; it was measured on a CPU only.
