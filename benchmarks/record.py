@@ -74,9 +74,15 @@ def read_kept(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def command(name: str, argv: Sequence[str]) -> str:
-    """The line that runs one benchmark again."""
+    """The line that runs one benchmark again, whatever became of the result."""
     threads = os.environ.get('OMP_NUM_THREADS')
-    line = shlex.join(['python', '-m', 'benchmarks', name, *argv])
+    words: list[str] = []
+    before = ''
+    for word in argv:
+        if before != '--json' and word != '--keep' and not word.startswith('--json'):
+            words.append(word)
+        before = word
+    line = shlex.join(['python', '-m', 'benchmarks', name, *words])
     return (f'OMP_NUM_THREADS={threads} ' if threads else '') + line
 
 
