@@ -77,7 +77,8 @@ def compare(
         for _ in range(1 if setting.device == 'cpu' else 3):
             call()  # The first one may also compile.
         runs[name] = _runs_a_sample(call, setting)
-    gc.collect()
+    if not setting.tiny:
+        gc.collect()
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(setting.repeats):
         for name, call in calls.items():
