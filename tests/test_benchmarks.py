@@ -78,7 +78,7 @@ def test_there_are_the_benchmarks_that_the_page_names() -> None:
 
 def test_aims_find_their_rows(tiny_runs) -> None:
     """The columns that aims name exist: only shapes differ in a tiny run."""
-    sizes = {'B x K x N x D', 'backbone', 'decoder', 'type'}
+    sizes = {'B x K x N x D', 'backbone', 'decoder', 'type', 'data'}
     for aim in AIMS:
         if aim.device == 'cuda' or aim.benchmark not in NAMES:
             continue
