@@ -90,7 +90,7 @@ def _run(name: str, args: Any, options: Sequence[str]) -> None:
     made = record.as_record(name, options, setting, rows)
     console = Console()
     if not console.is_terminal:
-        console.width = 250  # a file or a pipe has no width of its own
+        console.width = 400  # a file or a pipe has no width of its own
     console.print(as_table(made))
     paths = []
     if args.json:
