@@ -91,6 +91,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=mmengine.OPTIM_WRAPPER_CONSTRUCTORS,
     locations=['mmocl.engine.optim'],
 )
+FUNCTIONS = Registry('function', parent=mmengine.FUNCTIONS, locations=['mmocl.datasets'])
 
 # mmocl has no modules of these kinds, but MMEngine warns at each build where a scope has no child.
 LOOPS = Registry('loop', parent=mmengine.LOOPS)

@@ -6,6 +6,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    feature_cache=dict(type='FeatureCacheHook'),
     visualization=dict(type='SlotVisualizationHook', interval=10),
 )
 custom_hooks = [dict(type='StrictCheckpointHook')]

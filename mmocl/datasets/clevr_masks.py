@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmocl.datasets.cached_inputs import CacheSettings
 from mmocl.datasets.numbered_images import numbered_images
 from mmocl.datasets.object_dataset import ObjectDataset
 from mmocl.datasets.transforms import LabelFormat
@@ -27,6 +28,7 @@ class ClevrMasks(ObjectDataset):
         pipeline: Transforms, as configs or callables.
         test_mode: Whether to list ground truth.
         token_cache: See ``ObjectDataset``.
+        image_cache: See ``ObjectDataset``.
         indices: Keep these images only; an int n means the first n.
 
     Raises:
@@ -44,11 +46,12 @@ class ClevrMasks(ObjectDataset):
         max_objects: int | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
-        token_cache: str | Path | None = None,
+        token_cache: CacheSettings | None = None,
+        image_cache: CacheSettings | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         self.max_objects = max_objects
-        super().__init__(data_root, split, pipeline, test_mode, token_cache, indices)
+        super().__init__(data_root, split, pipeline, test_mode, token_cache, image_cache, indices)
 
     @property
     def where(self) -> str:

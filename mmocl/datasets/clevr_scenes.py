@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmocl.datasets.cached_inputs import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder, require_images
 from mmocl.registry import DATASETS
 
@@ -38,6 +39,7 @@ class ClevrScenes(ObjectDataset):
         pipeline: Transforms, as configs or callables.
         test_mode: Whether a missing scene file, or a corrupt image, is an error.
         token_cache: See ``ObjectDataset``.
+        image_cache: See ``ObjectDataset``.
         indices: Keep these images only; an int n means the first n.
 
     Raises:
@@ -55,12 +57,13 @@ class ClevrScenes(ObjectDataset):
         max_objects: int | None = None,
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
-        token_cache: str | Path | None = None,
+        token_cache: CacheSettings | None = None,
+        image_cache: CacheSettings | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         self.max_objects = max_objects
         self._scene_file = Path(data_root, 'scenes', f'CLEVR_{split}_scenes.json')
-        super().__init__(data_root, split, pipeline, test_mode, token_cache, indices)
+        super().__init__(data_root, split, pipeline, test_mode, token_cache, image_cache, indices)
 
     @property
     def where(self) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmocl.datasets.cached_inputs import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder
 from mmocl.datasets.transforms import LabelFormat
 from mmocl.registry import DATASETS
@@ -31,6 +32,7 @@ class ClevrTex(ObjectDataset):
         pipeline: Transforms, as configs or callables.
         test_mode: Whether to list ground truth.
         token_cache: See ``ObjectDataset``.
+        image_cache: See ``ObjectDataset``.
         indices: Keep these images only; an int n means the first n.
 
     Raises:
@@ -48,7 +50,8 @@ class ClevrTex(ObjectDataset):
         variant: str = 'full',
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
-        token_cache: str | Path | None = None,
+        token_cache: CacheSettings | None = None,
+        image_cache: CacheSettings | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         if variant not in VARIANTS:
@@ -59,7 +62,7 @@ class ClevrTex(ObjectDataset):
                 f'split of variant {variant!r} of CLEVRTex must be one of {splits}, got {split!r}'
             )
         self.variant = variant
-        super().__init__(data_root, split, pipeline, test_mode, token_cache, indices)
+        super().__init__(data_root, split, pipeline, test_mode, token_cache, image_cache, indices)
 
     @property
     def where(self) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmocl.datasets.cached_inputs import CacheSettings
 from mmocl.datasets.coco_objects import image_entries, read_coco_json
 from mmocl.datasets.object_dataset import ObjectDataset, require_images
 from mmocl.registry import DATASETS
@@ -26,6 +27,7 @@ class CocoPanoptic(ObjectDataset):
         pipeline: Transforms, as configs or callables.
         test_mode: Whether to list ground truth.
         token_cache: See ``ObjectDataset``.
+        image_cache: See ``ObjectDataset``.
         indices: Keep these images only; an int n means the first n.
 
     Raises:
@@ -41,10 +43,11 @@ class CocoPanoptic(ObjectDataset):
         split: str = 'train2017',
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
-        token_cache: str | Path | None = None,
+        token_cache: CacheSettings | None = None,
+        image_cache: CacheSettings | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
-        super().__init__(data_root, split, pipeline, test_mode, token_cache, indices)
+        super().__init__(data_root, split, pipeline, test_mode, token_cache, image_cache, indices)
 
     def load_data_list(self) -> list[dict]:
         """One entry an image: path, id, size, and in test mode its map and ``segments``."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmocl.datasets.cached_inputs import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder
 from mmocl.registry import DATASETS
 
@@ -19,6 +20,7 @@ class ImageFolder(ObjectDataset):
         pipeline: Transforms, as configs or callables.
         test_mode: Whether a corrupt image raises instead of being skipped.
         token_cache: See ``ObjectDataset``.
+        image_cache: See ``ObjectDataset``.
         indices: Keep these images only; an int n means the first n.
 
     Raises:
@@ -34,11 +36,12 @@ class ImageFolder(ObjectDataset):
         folders: Sequence[str] = ('.',),
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
-        token_cache: str | Path | None = None,
+        token_cache: CacheSettings | None = None,
+        image_cache: CacheSettings | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         self.folders = tuple(folders)
-        super().__init__(data_root, 'all', pipeline, test_mode, token_cache, indices)
+        super().__init__(data_root, 'all', pipeline, test_mode, token_cache, image_cache, indices)
 
     @property
     def where(self) -> str:

@@ -8,16 +8,13 @@ from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
-from PIL import Image
 
-from mmocl.datasets.token_cache import TokenCache
+from mmocl.datasets.cached_inputs import CacheSettings, cached_inputs
+from mmocl.datasets.feature_cache import FeatureCache
 from mmocl.datasets.transforms import (
     CorruptImageError,
     LabelFormat,
-    LoadImage,
     LoadObjectMasks,
-    PackSlotInputs,
-    ResizeCrop,
 )
 from mmocl.registry import TRANSFORMS
 
@@ -37,13 +34,18 @@ class ObjectDataset(BaseDataset):
         split: Which part of it; what there is, the subclass says.
         pipeline: Transforms, as configs or callables.
         test_mode: Whether to list ground truth.
-        token_cache: An .npz of ``tools/cache_features.py``. Its tokens become the inputs; of the
-            pipeline only ``LoadObjectMasks`` and ``PackSlotInputs`` run.
+        token_cache: A folder of ``tools/cache_features.py``, or a dict with it as ``folder``, and
+            the arguments ``verify`` and ``views`` of :class:`FeatureCache`. Its tokens, in
+            bfloat16, become the inputs; of the pipeline only ``LoadObjectMasks`` and
+            ``PackSlotInputs`` run. Every access draws one of the views; in test mode it is
+            ``'center'``.
+        image_cache: A folder of ``tools/cache_images.py``, or a dict with it as ``folder`` and
+            ``verify``. Its images take the place of ``LoadImage``; crops and flips still run.
         indices: Keep these images only; an int n means the first n.
 
     Raises:
         FileNotFoundError: If a folder or file is missing.
-        ValueError: If the split is empty, or images are missing in the cache.
+        ValueError: If the split is empty, or a cache does not fit; what differs is named.
     """
 
     METAINFO: dict = {'dataset_type': 'ObjectDataset'}  # noqa: RUF012  MMEngine's name
@@ -55,7 +57,8 @@ class ObjectDataset(BaseDataset):
         split: str = 'train',
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
-        token_cache: str | Path | None = None,
+        token_cache: CacheSettings | None = None,
+        image_cache: CacheSettings | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         require_folder(Path(data_root), 'data_root')
@@ -63,13 +66,9 @@ class ObjectDataset(BaseDataset):
         # Built with this package's registry, so that names resolve outside a Runner too.
         steps = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         self.num_corrupt = 0
-        self._square: ResizeCrop | None = None
-        self._load: LoadImage | None = None
-        self._cache = None if token_cache is None else TokenCache(token_cache)
-        if self._cache is not None:
-            self._square = next((step for step in steps if isinstance(step, ResizeCrop)), None)
-            self._load = next((step for step in steps if isinstance(step, LoadImage)), None)
-            steps = [s for s in steps if isinstance(s, LoadObjectMasks | PackSlotInputs)]
+        self._cached = cached_inputs(token_cache, image_cache, pipeline, steps, test_mode)
+        if self._cached is not None:
+            steps = list(self._cached.steps)
         super().__init__(
             data_root=str(data_root),
             pipeline=steps,
@@ -85,6 +84,12 @@ class ObjectDataset(BaseDataset):
         """What the images are called in messages."""
         return f'{self.data_root} ({self.split})'
 
+    @property
+    def feature_cache(self) -> FeatureCache | None:
+        """Where tokens come from, if they do."""
+        cache = None if self._cached is None else self._cached.cache
+        return cache if isinstance(cache, FeatureCache) else None
+
     def require_masks_only_in_test(self, steps: Sequence[Callable]) -> None:
         """Training never decodes ground truth."""
         if not self.test_mode and any(isinstance(step, LoadObjectMasks) for step in steps):
@@ -94,15 +99,15 @@ class ObjectDataset(BaseDataset):
             )
 
     def filter_data(self) -> list[dict]:
-        """Refuse an empty split, and one that the token cache does not cover."""
+        """Refuse an empty split, and a cache that does not fit it."""
         if not self.data_list:
             raise ValueError(f'no images in {self.where}; expected at least one')
-        if self._cache is not None:
-            self._cache.check(self.relative_name(info) for info in self.data_list)
+        if self._cached is not None:
+            self._cached.require([self.relative_name(info) for info in self.data_list])
         return self.data_list
 
     def relative_name(self, info: dict[str, Any]) -> str:
-        """Name of an image in a token cache: its path relative to the data root, with slashes."""
+        """Name of an image in a cache: its path relative to the data root, with slashes."""
         return Path(os.path.relpath(info['img_path'], self.data_root)).as_posix()
 
     def prepare_data(self, idx: int) -> dict | None:
@@ -117,8 +122,8 @@ class ObjectDataset(BaseDataset):
         info = self.get_data_info(idx)
         if 'label_map_path' in info:
             info['label_format'] = self.LABEL_FORMAT
-        if self._cache is not None:
-            self._add_tokens(info, self._cache)
+        if self._cached is not None:
+            self._cached.add(info, self.relative_name(info))
         try:
             return self.run_pipeline(info)
         except CorruptImageError as error:
@@ -135,21 +140,6 @@ class ObjectDataset(BaseDataset):
     def run_pipeline(self, info: dict[str, Any]) -> dict | None:
         """Transform an entry; of an image that cannot be decoded, raise ``CorruptImageError``."""
         return self.pipeline(info)
-
-    def _add_tokens(self, info: dict[str, Any], cache: TokenCache) -> None:
-        """What the skipped image transforms would have said, and the tokens."""
-        info['tokens'] = cache[self.relative_name(info)]
-        if 'height' in info:
-            info['ori_shape'] = (info['height'], info['width'])
-        else:
-            with Image.open(info['img_path']) as image:  # reads the header only
-                info['ori_shape'] = (image.height, image.width)
-        if self._load is not None and self._load.frame is not None:
-            self._load.add_frame(info)
-        # Tokens were cached once, so they never show a random crop.
-        if self._square is not None and self._square.crop != 'random':
-            info['crop'] = self._square.crop
-            info['img_shape'] = (self._square.size, self._square.size)
 
 
 def require_folder(path: Path, what: str) -> Path:

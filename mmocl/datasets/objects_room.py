@@ -22,6 +22,7 @@ class ObjectsRoom(ObjectDataset):
         pipeline: Transforms, as configs or callables.
         test_mode: Whether to list ground truth.
         token_cache: See ``ObjectDataset``.
+        image_cache: See ``ObjectDataset``.
         indices: Keep these images only; an int n means the first n.
 
     Raises:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmocl.datasets.cached_inputs import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder, require_images
 from mmocl.datasets.transforms import LabelFormat
 from mmocl.registry import DATASETS
@@ -28,6 +29,7 @@ class ShapeStacks(ObjectDataset):
         pipeline: Transforms, as configs or callables.
         test_mode: Whether to list ground truth.
         token_cache: See ``ObjectDataset``.
+        image_cache: See ``ObjectDataset``.
         indices: Keep these images only; an int n means the first n.
 
     Raises:
@@ -46,12 +48,13 @@ class ShapeStacks(ObjectDataset):
         mask_folder: str = 'recordings',
         pipeline: Sequence[dict | Callable] = (),
         test_mode: bool = False,
-        token_cache: str | Path | None = None,
+        token_cache: CacheSettings | None = None,
+        image_cache: CacheSettings | None = None,
         indices: int | Sequence[int] | None = None,
     ) -> None:
         self.split_folder = split_folder
         self.mask_folder = mask_folder
-        super().__init__(data_root, split, pipeline, test_mode, token_cache, indices)
+        super().__init__(data_root, split, pipeline, test_mode, token_cache, image_cache, indices)
 
     def load_data_list(self) -> list[dict]:
         """One entry an image: path, id, and in test mode the path of its mask."""

@@ -21,7 +21,7 @@ from mmocl.require_module import require_module
 from mmocl.visualization.drawing import palette
 
 # What this dataset decides itself, or its inputs being images rules out.
-_OWN = ('pipeline', 'test_mode', 'token_cache')
+_OWN = ('pipeline', 'test_mode', 'token_cache', 'image_cache')
 # Transforms behind which a prediction of mmseg does not lie on the file, or is none of one image.
 _MOVING = re.compile('Crop|Rotat|Pad|Mosaic|CutOut|TestTimeAug|Affine|Translate|Shear')
 # What of the data set's meta information is true of this one.
@@ -169,7 +169,7 @@ def _build(objects: dict[str, Any], test_mode: bool) -> ObjectDataset:
     if own:
         raise ValueError(
             f'objects of SlotSegDataset must not have {own}: pipeline and test_mode are arguments '
-            'of SlotSegDataset itself, and mmseg takes no cached tokens'
+            'of SlotSegDataset itself, and mmseg loads images itself'
         )
     source = DATASETS.build({**objects, 'test_mode': test_mode})
     if not isinstance(source, ObjectDataset):

@@ -6,6 +6,8 @@ train_dataloader = dict(
     batch_size=512,
     num_workers=8,
     persistent_workers=True,
+    pin_memory=True,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='ClevrScenes',
@@ -22,6 +24,8 @@ val_dataloader = dict(
     batch_size=32,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ClevrScenes',

@@ -7,6 +7,8 @@ train_dataloader = dict(
     batch_size=128,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='ClevrTex',
@@ -23,6 +25,8 @@ val_dataloader = dict(
     batch_size=32,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ClevrTex',
@@ -41,6 +45,8 @@ test_dataloader = dict(
     batch_size=32,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ClevrTex',

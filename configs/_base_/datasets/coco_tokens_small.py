@@ -5,12 +5,13 @@ tokens = 'work_dirs/coco_tokens'
 train_dataloader = dict(
     batch_size=16,
     num_workers=0,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='CocoObjects',
         data_root=data_root,
         split='train2017',
-        token_cache=f'{tokens}/train.npz',
+        token_cache=f'{tokens}/train',
         pipeline=[
             dict(type='LoadImage', min_side=224),
             dict(type='ResizeCrop', size=224, crop='center'),
@@ -21,13 +22,14 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=16,
     num_workers=0,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CocoObjects',
         data_root=data_root,
         split='val2017',
         test_mode=True,
-        token_cache=f'{tokens}/val.npz',
+        token_cache=f'{tokens}/val',
         pipeline=[
             dict(type='LoadImage'),
             dict(type='ResizeCrop', size=224, crop='center'),

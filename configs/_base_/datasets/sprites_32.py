@@ -4,6 +4,7 @@
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='ColoredSprites',
@@ -18,6 +19,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=64,
     num_workers=0,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ColoredSprites',

@@ -5,6 +5,8 @@ train_dataloader = dict(
     batch_size=64,
     num_workers=4,
     persistent_workers=True,
+    pin_memory=True,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='ColoredSprites', num_images=60000, image_size=64, background='colored', seed=0
@@ -14,6 +16,8 @@ val_dataloader = dict(
     batch_size=64,
     num_workers=2,
     persistent_workers=True,
+    pin_memory=True,
+    collate_fn=dict(type='mmocl.stack_inputs'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ColoredSprites',

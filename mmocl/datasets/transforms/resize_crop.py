@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
@@ -44,20 +45,24 @@ class ResizeCrop(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Resize and crop; see the class."""
-        height, width = results['img'].shape[:2]
-        if self.crop == 'squash':
-            resized = (self.size, self.size)
-        else:
-            resized = resized_shape(height, width, self.size)[::-1]
-        image = Image.fromarray(results['img'])
-        if image.size != resized:
-            image = image.resize(resized, self.interpolation)
-        left, top = (self._offset(side - self.size) for side in resized)
-        image = image.crop((left, top, left + self.size, top + self.size))
-        results['img'] = np.asarray(image)
+        image = self.resized(results['img'])
+        height, width = image.shape[:2]
+        left, top = self._offset(width - self.size), self._offset(height - self.size)
+        results['img'] = image[top : top + self.size, left : left + self.size]
         results['img_shape'] = (self.size, self.size)
         results['crop'] = self.crop
         return results
+
+    def resized(self, image: UInt8[np.ndarray, 'H W 3']) -> UInt8[np.ndarray, '_ _ 3']:
+        """The image before it is cropped; one that has the size is left as it is."""
+        height, width = image.shape[:2]
+        if self.crop == 'squash':
+            wanted = (self.size, self.size)
+        else:
+            wanted = resized_shape(height, width, self.size)
+        if (height, width) == wanted:
+            return image
+        return np.asarray(Image.fromarray(image).resize(wanted[::-1], self.interpolation))
 
     def _offset(self, slack: int) -> int:
         """First pixel of the square along an axis with ``slack`` pixels too many."""

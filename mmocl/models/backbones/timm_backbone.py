@@ -65,6 +65,8 @@ class TimmBackbone(BaseModule):
             raise ValueError(f"position_resize must be 'timm' or 'plain', got {position_resize!r}.")
         if output not in ('tokens', 'maps'):
             raise ValueError(f"output must be 'tokens' or 'maps', got {output!r}.")
+        self.model_name = model_name
+        self.position_resize = position_resize
         self.frozen = frozen
         self.norm = norm
         self.output = output
@@ -106,6 +108,32 @@ class TimmBackbone(BaseModule):
         if self.frozen:
             self.model.eval()
         return self
+
+    def token_key(self) -> dict[str, Any]:
+        """Settings that the tokens depend on, beside the weights; plain values.
+
+        Raises:
+            ValueError: If the backbone is trained, or gives no tokens of one block: such tokens
+                cannot be cached.
+        """
+        if not self.frozen or self.output != 'tokens':
+            raise ValueError(
+                'Only tokens of a frozen TimmBackbone stay valid in a cache; expected '
+                "model.backbone with frozen=True and output='tokens', got "
+                f'frozen={self.frozen} and output={self.output!r}.'
+            )
+        if len(self.blocks) > 1:
+            raise ValueError(
+                'A cache holds the tokens of one block, but model.backbone.block is several: '
+                f'{self.blocks}.'
+            )
+        return {
+            'type': 'TimmBackbone',
+            'model_name': self.model_name,
+            'block': self.blocks[0],
+            'norm': self.norm,
+            'position_resize': self.position_resize,
+        }
 
     def forward(self, images: Float[Tensor, 'B 3 H W']) -> Features | tuple[Tensor, ...]:
         """Encode images.
