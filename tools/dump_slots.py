@@ -17,6 +17,8 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from provenance import current_commit, shell_line
 
+from mmocl.datasets.cache_views import NO_IMAGE
+from mmocl.datasets.feature_cache import cache_settings
 from mmocl.engine.cpu_processes import cpu_processes
 from mmocl.structures import MASK_SOURCES
 
@@ -144,6 +146,10 @@ def whole_split(cfg: Config, split: str, objects: bool) -> dict:
     return loader
 
 
+def _is_no_image(step: dict) -> bool:
+    return step['type'].rpartition('.')[2] in NO_IMAGE
+
+
 def _as_tested(dataset: dict, tested: dict, objects: bool) -> dict:
     """A training set with the transforms, and if asked for the ground truth, of a test set."""
     if inner := sorted({'dataset', 'datasets'} & {*dataset}):
@@ -158,9 +164,16 @@ def _as_tested(dataset: dict, tested: dict, objects: bool) -> dict:
                 '--split-key train shows images by test_dataloader.dataset.pipeline, but there is '
                 'none'
             )
+        shown = tested['pipeline']
+        if dataset.get('token_cache') is not None:
+            # What tokens show was decided when they were cached; one view is always the same.
+            own = [step for step in dataset['pipeline'] if not _is_no_image(step)]
+            shown = [*own, *(step for step in shown if _is_no_image(step))]
+            settings = cache_settings(dataset['token_cache'], 'token_cache', 'verify', 'views')
+            dataset['token_cache'] = {**settings, 'views': ['center']}
         dataset['pipeline'] = [
             step
-            for step in tested['pipeline']
+            for step in shown
             if objects or step['type'].rpartition('.')[2] != 'LoadObjectMasks'
         ]
     if objects and 'test_mode' in tested:

@@ -23,10 +23,12 @@ from mmengine.structures import PixelData
 from mmengine.utils import track_iter_progress
 from provenance import current_commit, hardware, shell_line, stamp, versions
 
+from mmocl.engine.hooks.feature_cache_hook import feature_caches
 from mmocl.evaluation.baselines import block_masks, kmeans_masks
 from mmocl.evaluation.json_values import null_for_nan
 from mmocl.evaluation.metrics import ObjectDiscoveryMetric
 from mmocl.evaluation.protocols import PROTOCOLS, get_protocol, protocol_passes
+from mmocl.models.model_key import model_key
 from mmocl.registry import DATASETS, METRICS, MODELS
 
 BASELINES = ('kmeans', 'blocks')
@@ -69,6 +71,8 @@ def main() -> None:
             names = ', '.join(own['prefix'] for own in changed.test_evaluator)
             print(f'Pass {number} of {len(passes)}: {names}')
         dataset = DATASETS.build(changed.test_dataloader.dataset)
+        for cache in feature_caches(dataset):
+            cache.require_model(model_key(model.backbone, model.data_preprocessor))
         metrics = {
             name: build_metrics(changed.test_evaluator, folder, name, bool(args.protocol))
             for name in BASELINES

@@ -11,7 +11,7 @@ from mmocl.registry import TRANSFORMS
 
 VIEWS = ('center', 'flip', 'random')
 # Steps of a pipeline that do not act on the image.
-_NO_IMAGE = ('LoadObjectMasks', 'PackSlotInputs')
+NO_IMAGE = ('LoadObjectMasks', 'PackSlotInputs')
 
 
 def view_steps(pipeline: Sequence[dict | Callable], view: str) -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ def view_steps(pipeline: Sequence[dict | Callable], view: str) -> list[dict[str,
     if view not in VIEWS:
         raise ValueError(f'views must be of {VIEWS}, got {view!r}')
     steps = [complete_step(step) for step in pipeline]
-    steps = [step for step in steps if step['type'] not in _NO_IMAGE]
+    steps = [step for step in steps if step['type'] not in NO_IMAGE]
     if view == 'random':
         if not any(_is_random(step) for step in steps):
             raise ValueError(

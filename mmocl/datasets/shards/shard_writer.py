@@ -54,6 +54,11 @@ class ShardWriter:
                 'settings, another folder, or delete this one'
             )
 
+    def __del__(self) -> None:
+        # Another run may write as soon as this object is gone.
+        if hasattr(self, '_lock'):
+            os.close(self._lock)
+
     def pending(self) -> list[int]:
         """Begin or resume.
 

@@ -61,11 +61,16 @@ class SlotVisualizationHook(Hook):
 
 
 def seen_image(inputs: Tensor, data_sample: SlotDataSample) -> UInt8[np.ndarray, 'H W 3']:
-    """Return the image that the model saw; for cached tokens it is read from its file again."""
+    """Return the image that the model saw.
+
+    For cached tokens it is read from its file again; it is grey where there is none.
+    """
     if inputs.ndim == 3:
         return inputs.permute(1, 2, 0).cpu().numpy()
+    size = data_sample.get('img_shape', (224, 224))
+    if data_sample.get('img_path') is None:
+        return np.full((*size, 3), 128, np.uint8)
     with Image.open(data_sample.img_path) as file:
-        size = data_sample.get('img_shape', (224, 224))
         image = file.convert('RGB')
         if 'frame' in data_sample:
             top, left, bottom, right = data_sample.frame
