@@ -1,0 +1,124 @@
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmocl.datasets import CocoObjects, ImageCache
+from tools import cache_images
+
+LOAD = {'type': 'LoadImage'}
+FLIP = {'type': 'RandomFlip', 'prob': 0.5}
+PACK = {'type': 'PackSlotInputs'}
+
+
+def crop(kind: str, size: int = 24) -> dict:
+    return {'type': 'ResizeCrop', 'size': size, 'crop': kind}
+
+
+@pytest.fixture
+def cached(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Make an image cache with the tool."""
+
+    def make(pipeline: list[dict], name: str = 'cache', *options: str) -> Path:
+        dataset = {
+            **{'type': 'CocoObjects', 'data_root': str(coco), 'split': 'val2017'},
+            'pipeline': pipeline,
+        }
+        config = {'default_scope': 'mmocl', 'train_dataloader': {'dataset': dataset}}
+        Config(config).dump(tmp_path / 'config.py')
+        command = ['cache_images.py', str(tmp_path / 'config.py'), '--out', str(tmp_path / name)]
+        processes = ['--num-processes', '1', '--shard-size', '2']
+        monkeypatch.setattr(sys, 'argv', [*command, *processes, *options])
+        cache_images.main()
+        return tmp_path / name
+
+    return make
+
+
+def drawn(dataset: CocoObjects, seed: int, index: int) -> dict:
+    np.random.seed(seed)
+    return dataset[index]
+
+
+@pytest.mark.parametrize('kind', ['center', 'random', 'squash'])
+@pytest.mark.parametrize('load', [LOAD, {**LOAD, 'frame': (2, 3, 30, 29)}])
+def test_pixels_are_those_of_the_files(kind: str, load: dict, coco: Path, cached) -> None:
+    steps = [load, crop(kind), FLIP, PACK]
+    cache = cached(steps)
+    plain = CocoObjects(coco, 'val2017', steps)
+    wanted = {(seed, i): drawn(plain, seed, i) for seed in range(6) for i in range(3)}
+    fast = CocoObjects(coco, 'val2017', steps, image_cache=cache)
+    for path in (coco / 'val2017').iterdir():
+        path.write_bytes(b'garbage')
+    for dataset in (fast, pickle.loads(pickle.dumps(fast))):
+        for (seed, i), item in wanted.items():
+            found = drawn(dataset, seed, i)
+            assert torch.equal(found['inputs'], item['inputs'])
+            for key in ('ori_shape', 'img_shape', 'crop', 'flip', 'img_id', 'frame', 'file_shape'):
+                assert found['data_samples'].get(key) == item['data_samples'].get(key), key
+    different = {item['inputs'].numpy().tobytes() for item in wanted.values()}
+    assert len(different) > 6 if kind == 'random' else len(different) == 6  # and their mirrors
+
+
+def test_the_whole_image_is_decoded(coco: Path, cached) -> None:
+    # JPEGs for training at a reduced scale, which the cache never has.
+    training = [{**LOAD, 'min_side': 12}, crop('random', 12), FLIP, PACK]
+    settings = {'folder': cached(training), 'verify': False}
+    fast = CocoObjects(coco, 'val2017', training, image_cache=settings)
+    plain = CocoObjects(coco, 'val2017', [LOAD, *training[1:]])
+    reduced = CocoObjects(coco, 'val2017', training)
+    assert torch.equal(drawn(fast, 0, 0)['inputs'], drawn(plain, 0, 0)['inputs'])
+    assert not torch.equal(drawn(fast, 0, 0)['inputs'], drawn(reduced, 0, 0)['inputs'])
+
+
+def test_ground_truth_keeps_its_frame(coco: Path, cached) -> None:
+    steps = [LOAD, crop('center'), {'type': 'LoadObjectMasks'}, PACK]
+    cache = cached(steps)
+    plain = CocoObjects(coco, 'val2017', steps, test_mode=True)
+    fast = CocoObjects(coco, 'val2017', steps, test_mode=True, image_cache=cache)
+    for i in range(3):
+        wanted, found = plain[i], fast[i]
+        assert torch.equal(found['inputs'], wanted['inputs'])
+        masks = [item['data_samples'].gt_objects.masks for item in (found, wanted)]
+        assert torch.equal(*masks)
+
+
+def test_stale_and_unfit_caches_are_refused(coco: Path, cached) -> None:
+    steps = [LOAD, crop('random'), FLIP, PACK]
+    cache = cached(steps)
+    # Other crops of the same resized image.
+    CocoObjects(coco, 'val2017', [LOAD, crop('center'), PACK], image_cache=cache)
+
+    def refused(message: str, *pipeline: dict) -> None:
+        with pytest.raises(ValueError, match=message):
+            CocoObjects(coco, 'val2017', pipeline, image_cache=cache)
+
+    refused(
+        r'other transforms: pipeline\[1\].size is 24 in the cache, but 32', LOAD, crop('random', 32)
+    )
+    refused(r"pipeline\[1\].crop is 'center' in the cache, but 'squash'", LOAD, crop('squash'))
+    refused(
+        r"pipeline\[1\].interpolation is 'bicubic' .* 'nearest' is wanted",
+        *(LOAD, {**crop('center'), 'interpolation': 'nearest'}),
+    )
+    refused(r'frame is None in the cache', {**LOAD, 'frame': (0, 0, 9, 9)}, crop('center'))
+    refused("begins with LoadImage and ResizeCrop, got .'LoadImage', 'RandomFlip'", LOAD, FLIP)
+    path = cache / 'shard-00000.safetensors'
+    path.write_bytes(path.read_bytes()[:-1] + b'?')
+    refused('shard-00000.safetensors is damaged.* run tools/cache_images.py again', *steps)
+    with pytest.raises(ValueError, match='holds images in format 1; expected features'):
+        CocoObjects(coco, 'val2017', steps, token_cache=cache)
+    assert len(ImageCache(cache, verify=False).image('val2017/0.jpg')) == 24
+
+
+def test_corrupt_images_are_named(coco: Path, cached, tmp_path: Path) -> None:
+    (coco / 'val2017/1.jpg').write_bytes(b'garbage')
+    steps = [LOAD, crop('center'), PACK]
+    with pytest.raises(ValueError, match=r'1 images are corrupt; remove .*val2017/1.jpg'):
+        cached(steps)
+    names = {path.name for path in (tmp_path / 'cache').iterdir()}
+    assert names == {'plan.json', 'shard-00001.safetensors'}
