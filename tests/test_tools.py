@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+import timm
 import torch
 from PIL import Image
 
@@ -192,16 +193,18 @@ def test_a_checkpoint_of_another_architecture_is_refused(trained, tmp_path) -> N
 
 
 def test_cached_tokens_train_like_images(tiny_data, tmp_path) -> None:
-    cache = str(tmp_path / 'tokens.npz')
+    cache, weights = str(tmp_path / 'tokens'), str(tmp_path / 'vit.pth')
+    torch.save(timm.create_model('vit_tiny_patch16_224', num_classes=0).state_dict(), weights)
     config = 'configs/psa/psa_dino_coco.py'
     model = [
         'model.backbone.model_name=vit_tiny_patch16_224',
         'model.backbone.pretrained=False',
+        f'model.backbone.checkpoint={weights}',
         'model.decoder.hidden_channels=16',
     ]
     env = {'MMOCL_DATA': str(tiny_data)}
     run(
-        sys.executable, 'tools/cache_features.py', config, 'train', cache, '--cfg-options', *model,
+        sys.executable, 'tools/cache_features.py', config, '--out', cache, '--cfg-options', *model,
         **env,
     )  # fmt: skip
     log = run(

@@ -10,22 +10,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any
 
-import numpy as np
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from PIL import Image
 from shard_processes import Make, image_files, write_shards
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from mmocl.datasets.image_cache import resize_steps
+from mmocl.datasets.resized_images import ResizedImages, pack_resized
 from mmocl.datasets.shards import ShardPlan, ShardWriter
-from mmocl.datasets.transforms import CorruptImageError
-from mmocl.registry import TRANSFORMS
 from mmocl.version import __version__
 
 
@@ -63,48 +56,9 @@ def main() -> None:
     print(f'{len(names)} images: {args.out}')
 
 
-class ResizedImages(Dataset):
-    """Images behind the resize of a pipeline.
-
-    Args:
-        paths: Image files.
-        steps: ``resize_steps`` of the pipeline.
-    """
-
-    def __init__(self, paths: Sequence[str], steps: Sequence[dict[str, Any]]) -> None:
-        self.paths = paths
-        load, resize = (TRANSFORMS.build(dict(step)) for step in steps)
-        self._load, self._resize = load, resize
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> dict[str, Any] | CorruptImageError:
-        """``img`` (H, W, 3) and ``file_shape`` of an image, or the error of a corrupt one."""
-        try:
-            results = self._load({'img_path': self.paths[index]})
-        except CorruptImageError as error:
-            return error
-        shape = results.get('file_shape', results['ori_shape'])
-        return {'img': self._resize.resized(results['img']), 'file_shape': shape}
-
-
 def start_packing(number: int) -> Make:
     """See ``write_shards``."""
-
-    def make(batches: Iterable[list[dict]]) -> dict[str, Tensor]:
-        items = [item for batch in batches for item in batch]
-        if not items:
-            return {}
-        images = [np.ascontiguousarray(item['img']) for item in items]
-        return {
-            'pixels': torch.from_numpy(np.concatenate([image.ravel() for image in images])),
-            'offset': torch.tensor([0, *(image.size for image in images)]).cumsum(0),
-            'shape': torch.tensor([image.shape[:2] for image in images], dtype=torch.int32),
-            'file_shape': torch.tensor([i['file_shape'] for i in items], dtype=torch.int32),
-        }
-
-    return make
+    return lambda batches: pack_resized([item for batch in batches for item in batch])
 
 
 if __name__ == '__main__':

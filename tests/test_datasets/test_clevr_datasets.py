@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from tiny_data import assert_two_objects
@@ -62,24 +61,6 @@ def test_frame_is_the_file_from_there_on(tiny_data: Path) -> None:
     assert sample.frame == (29, 64, 221, 256)
     with pytest.raises(ValueError, match=r'frame \(0, 0, 241, 9\) .* in .*png of 240x320'):
         ClevrMasks(root, 'val', 6, with_frame(0, 0, 241, 9), test_mode=True)[0]
-
-
-def test_frame_of_cached_tokens(tiny_data: Path, tmp_path: Path) -> None:
-    names = [f'val/images/img_{i:06d}.png' for i in range(4)]
-    arrays = {'tokens': np.zeros((4, 4, 8), np.float16), 'grid': np.array([2, 2])}
-    np.savez(tmp_path / 'cache.npz', names=np.array(names), **arrays)
-    dataset = ClevrMasks(
-        tiny_data / 'clevr_with_masks',
-        'val',
-        6,
-        with_frame(29, 64, 221, 256),
-        test_mode=True,
-        token_cache=tmp_path / 'cache.npz',
-    )
-    item = dataset[0]
-    assert item['inputs'].shape == (4, 8)
-    assert item['data_samples'].ori_shape == (192, 192)
-    assert item['data_samples'].gt_objects.masks.shape == (2, 192, 192)
 
 
 def test_clevrtex(tiny_data: Path) -> None:
