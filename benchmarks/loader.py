@@ -2,8 +2,9 @@
 
 One process, batches of 32, random crops and flips, no model. "Full size and masks" decodes the
 whole JPEG and all masks of its objects, as a loader does that serves training and evaluation
-alike. "Reduced scale" is what the configs do; its pixels differ a little (``LoadImage``). "Full
-size" and the image cache give equal pixels. Files are read once before, and so come from memory.
+alike. "Reduced scale" decodes as few pixels as the crop needs, and "PyTorch" also resizes by it, as
+the configs do; pixels differ a little (``LoadImage``, ``ResizeCrop``). The image cache has the
+pixels of full size, resized by PyTorch. Files are read once before, and so come from memory.
 Data is ``coco`` in the folder ``$MMOCL_DATA``; without it, JPEGs of noise of COCO's usual size with
 seven boxes each.
 """
@@ -50,7 +51,7 @@ def _run(setting: Setting, folder: Path) -> list[dict[str, Any]]:
         generate(folder / 'coco', *((4, (40, 60)) if setting.tiny else (64, (480, 640))))
     root = real if is_real else folder / 'coco'
     size = 16 if setting.tiny else 224
-    full, reduced = pipeline(size), pipeline(size, min_side=size)
+    full, reduced = pipeline(size), pipeline(size, min_side=size, backend='torch')
     masks = [full[0], {'type': 'LoadObjectMasks'}, *full[1:-1], drop_masks, full[-1]]
     data = partial(CocoObjects, root, SPLIT)
     plain = data(full)
@@ -61,7 +62,8 @@ def _run(setting: Setting, folder: Path) -> list[dict[str, Any]]:
     loaders = {
         MASKS: data(masks, test_mode=True),
         'full size': plain,
-        'reduced scale (ours)': data(reduced),
+        'reduced scale': data(pipeline(size, min_side=size)),
+        'reduced scale, PyTorch (ours)': data(reduced),
         'image cache (ours)': data(reduced, image_cache=folder / 'images'),
         'feature cache (ours)': data(reduced, token_cache=folder / 'tokens'),
     }
@@ -73,11 +75,11 @@ def _run(setting: Setting, folder: Path) -> list[dict[str, Any]]:
     return [{**row, **about} for row in rows]
 
 
-def pipeline(size: int, min_side: int | None = None) -> list[dict]:
+def pipeline(size: int, min_side: int | None = None, backend: str = 'pillow') -> list[dict]:
     """Transforms of training."""
     return [
         {'type': 'LoadImage', 'min_side': min_side},
-        {'type': 'ResizeCrop', 'size': size, 'crop': 'random'},
+        {'type': 'ResizeCrop', 'size': size, 'crop': 'random', 'backend': backend},
         {'type': 'RandomFlip', 'prob': 0.5},
         {'type': 'PackSlotInputs'},
     ]

@@ -143,6 +143,17 @@ def test_a_training_split_is_read_once_in_order() -> None:
     assert loader['dataset'] == {**cfg.train_dataloader.dataset, 'test_mode': True}
 
 
+def test_cached_tokens_of_a_training_split_stay_what_they_are() -> None:
+    cfg = Config.fromfile(ROOT / 'configs/dinosaur/dinosaur_mlp_small.py')
+    own = cfg.train_dataloader.dataset
+    dataset = whole_split(cfg, 'train', objects=True)['dataset']
+    assert dataset['pipeline'][:2] == own.pipeline[:2]
+    assert [step.type for step in dataset['pipeline'][2:]] == ['LoadObjectMasks', 'PackSlotInputs']
+    assert dataset['token_cache'] == {'folder': own.token_cache, 'views': ['center']}
+    dataset = whole_split(cfg, 'train', objects=False)['dataset']
+    assert dataset['pipeline'] == own.pipeline
+
+
 def test_a_training_split_is_shown_without_random_transforms() -> None:
     cfg = Config.fromfile(ROOT / 'configs/dinosaur/dinosaur_mlp_voc.py')
     assert 'RandomFlip' in [step.type for step in cfg.train_dataloader.dataset.pipeline]

@@ -63,8 +63,7 @@ class ImageCache:
 def resize_steps(pipeline: Sequence[dict | Callable]) -> list[dict[str, Any]]:
     """What an image cache holds of a pipeline: ``LoadImage`` and the resize of ``ResizeCrop``.
 
-    The whole image is decoded, whatever ``min_side`` is: it is done only once, and so the cache
-    fits pipelines of training and of tests.
+    The whole image is decoded, whatever ``min_side`` is: it is done only once.
 
     Returns:
         Configs of both, without ``min_side``, and ``crop`` either ``'squash'`` or, since all other

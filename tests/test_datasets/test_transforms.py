@@ -3,11 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 from torchvision.transforms import functional as tvf
 
 from mmocl.datasets.transforms import LoadImage, PackSlotInputs, ResizeCrop, read_image
 from mmocl.registry import TRANSFORMS
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
 def _image(height: int, width: int) -> np.ndarray:
@@ -62,6 +65,39 @@ def test_centre_crop_is_torchvisions(size: tuple[int, int]) -> None:
     assert (out['img_shape'], out['crop']) == ((32, 32), 'center')
 
 
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+@pytest.mark.parametrize('size', [(427, 640), (640, 427), (224, 300), (100, 120)])
+def test_both_backends_resize_alike(size: tuple[int, int], interpolation: str) -> None:
+    coarse = Image.fromarray(_image(size[0] // 8, size[1] // 8))
+    pixels = np.asarray(coarse.resize(size[::-1], Image.Resampling.BILINEAR))
+    images = []
+    for backend in ('pillow', 'torch'):
+        step = ResizeCrop(224, 'center', interpolation, backend)
+        images.append(step({'img': pixels})['img'].astype(int))
+    difference = np.abs(images[0] - images[1])
+    assert difference.max() <= 2
+    assert (difference > 0).mean() < 0.02
+
+
+def test_training_decodes_no_fewer_pixels_than_it_shows(tmp_path: Path) -> None:
+    found = 0
+    for path in sorted((CONFIGS / '_base_/datasets').glob('*.py')):
+        dataset = Config.fromfile(path).train_dataloader.dataset
+        if dataset.type not in ('CocoObjects', 'CocoPanoptic', 'VocObjects', 'Ecssd', 'Flowers17'):
+            continue  # no JPEGs
+        found += 1
+        load, crop = (dict(step) for step in dataset.pipeline[:2])
+        assert load['min_side'] == crop['size'], path.name
+        for height, width in ((480, 640), (640, 427), (500, 333), (1200, 1600), (200, 300)):
+            image = Image.new('RGB', (width, height))
+            image.save(tmp_path / 'a.jpg')
+            decoded = LoadImage(load['min_side'])({'img_path': str(tmp_path / 'a.jpg')})['img']
+            assert min(decoded.shape[:2]) >= min(crop['size'], height, width)
+            half = min(height, width) >= 2 * crop['size']
+            assert (decoded.shape[0] < height) == half
+    assert found == 7
+
+
 def test_squash_and_random_crop() -> None:
     pixels = _image(32, 200)
     squashed = ResizeCrop(32, 'squash', 'bilinear')({'img': pixels})
@@ -94,6 +130,14 @@ def test_ground_truth_of_a_moved_image(change: dict) -> None:
 @pytest.mark.parametrize(
     ('cfg', 'message'),
     [
+        ({'type': 'ResizeCrop', 'size': 8, 'backend': 'cv2'}, r'backend must be one of .*cv2'),
+        (
+            {
+                **{'type': 'ResizeCrop', 'size': 8, 'backend': 'torch'},
+                'interpolation': 'nearest',
+            },
+            "got backend='torch' and interpolation='nearest'",
+        ),
         ({'type': 'LoadImage', 'min_side': 0}, 'min_side must be at least 1 or None, got 0'),
         ({'type': 'LoadImage', 'frame': (4, 0, 4, 9)}, r'0 <= top < bottom .* got \(4, 0, 4, 9\)'),
         ({'type': 'LoadImage', 'frame': (0, 0, 9)}, r'frame must be .* got \(0, 0, 9\)'),

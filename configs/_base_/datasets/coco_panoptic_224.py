@@ -14,7 +14,13 @@ train_dataloader = dict(
         split='train2017',
         pipeline=[
             dict(type='LoadImage', min_side=224),
-            dict(type='ResizeCrop', size=224, crop='center', interpolation='bilinear'),
+            dict(
+                type='ResizeCrop',
+                size=224,
+                crop='center',
+                interpolation='bilinear',
+                backend='torch',
+            ),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackSlotInputs'),
         ],

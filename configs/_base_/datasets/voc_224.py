@@ -13,7 +13,7 @@ train_dataloader = dict(
         split='trainaug',
         pipeline=[
             dict(type='LoadImage', min_side=224),
-            dict(type='ResizeCrop', size=224, crop='random'),
+            dict(type='ResizeCrop', size=224, crop='random', backend='torch'),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackSlotInputs'),
         ],

@@ -3,34 +3,46 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from mmcv.transforms import BaseTransform
 from PIL import Image
+from torch.nn import functional
 
 from mmocl.registry import TRANSFORMS
 
 CROPS = ('center', 'random', 'squash')
 INTERPOLATIONS = ('nearest', 'bilinear', 'bicubic')
+BACKENDS = ('pillow', 'torch')
 
 
 @TRANSFORMS.register_module()
 class ResizeCrop(BaseTransform):
     """Turn ``img`` into a square; records which in ``crop``. Ground truth is left as it is.
 
-    Resizing is PIL's, which is antialiased; the long side and the centre round as torchvision's
-    ``Resize`` and ``CenterCrop`` do.
+    Resizing is antialiased; the long side and the centre round as torchvision's ``Resize`` and
+    ``CenterCrop`` do.
 
     Args:
         size: Side of the square in pixels.
         crop: ``'center'`` and ``'random'`` bring the short side to ``size`` and cut a square;
             ``'squash'`` brings both sides to ``size``, ignoring the aspect ratio.
         interpolation: Resampling filter.
+        backend: ``'pillow'``, or ``'torch'`` for training: the same filter, of which the rounding
+            moves few pixels by a level or two of 255, and on x86 about five times faster. It has no
+            ``'nearest'``.
 
     Raises:
         ValueError: If an argument is none of these.
     """
 
-    def __init__(self, size: int, crop: str = 'center', interpolation: str = 'bicubic') -> None:
+    def __init__(
+        self,
+        size: int,
+        crop: str = 'center',
+        interpolation: str = 'bicubic',
+        backend: str = 'pillow',
+    ) -> None:
         if size < 1:
             raise ValueError(f'size must be at least 1, got {size}')
         if crop not in CROPS:
@@ -39,9 +51,15 @@ class ResizeCrop(BaseTransform):
             raise ValueError(
                 f'interpolation must be one of {INTERPOLATIONS}, got {interpolation!r}'
             )
+        if backend not in BACKENDS or (backend == 'torch' and interpolation == 'nearest'):
+            raise ValueError(
+                f"backend must be one of {BACKENDS}, with interpolation='nearest' only 'pillow', "
+                f'got backend={backend!r} and interpolation={interpolation!r}'
+            )
         self.size = size
         self.crop = crop
-        self.interpolation = Image.Resampling[interpolation.upper()]
+        self.interpolation = interpolation
+        self.backend = backend
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Resize and crop; see the class."""
@@ -62,11 +80,25 @@ class ResizeCrop(BaseTransform):
             wanted = resized_shape(height, width, self.size)
         if (height, width) == wanted:
             return image
-        return np.asarray(Image.fromarray(image).resize(wanted[::-1], self.interpolation))
+        if self.backend == 'torch':
+            return _resize_by_torch(image, wanted, self.interpolation)
+        method = Image.Resampling[self.interpolation.upper()]
+        return np.asarray(Image.fromarray(image).resize(wanted[::-1], method))
 
     def _offset(self, slack: int) -> int:
         """First pixel of the square along an axis with ``slack`` pixels too many."""
         return np.random.randint(slack + 1) if self.crop == 'random' else center_offset(slack)
+
+
+def _resize_by_torch(
+    image: UInt8[np.ndarray, 'H W 3'], shape: tuple[int, int], mode: str
+) -> UInt8[np.ndarray, '_ _ 3']:
+    """Resize bytes with channels last, for which PyTorch has a kernel of its own."""
+    # A decoded image cannot be written to, of which PyTorch would warn.
+    writable = image if image.flags.writeable else image.copy()
+    channels_first = torch.from_numpy(writable).permute(2, 0, 1)[None]
+    out = functional.interpolate(channels_first, shape, mode=mode, antialias=True)
+    return out[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
