@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmocl.datasets.cached_inputs import CacheSettings
-from mmocl.datasets.feature_cache import FeatureCache, cache_settings
+from mmocl.datasets.feature_cache import CacheSettings, FeatureCache, cache_settings
 from mmocl.registry import DATASETS, TRANSFORMS
 
 
@@ -64,8 +62,7 @@ class CachedFeatures(BaseDataset):
             ``inputs`` and ``data_samples``.
         """
         info = self.get_data_info(idx)
-        views = self.feature_cache.views
-        view = views[0] if len(views) == 1 else views[np.random.randint(len(views))]
+        view = self.feature_cache.draw_view()
         info['tokens'] = self.feature_cache.tokens(info['img_id'], view)
         info['ori_shape'] = self.feature_cache.file_shape(info['img_id'])
         return self.pipeline(info)

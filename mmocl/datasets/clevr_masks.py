@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmocl.datasets.cached_inputs import CacheSettings
+from mmocl.datasets.feature_cache import CacheSettings
 from mmocl.datasets.numbered_images import numbered_images
 from mmocl.datasets.object_dataset import ObjectDataset
 from mmocl.datasets.transforms import LabelFormat

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmocl.datasets.cached_inputs import CacheSettings
+from mmocl.datasets.feature_cache import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder, require_images
 from mmocl.registry import DATASETS
 

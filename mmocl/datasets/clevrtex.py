@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmocl.datasets.cached_inputs import CacheSettings
+from mmocl.datasets.feature_cache import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder
 from mmocl.datasets.transforms import LabelFormat
 from mmocl.registry import DATASETS

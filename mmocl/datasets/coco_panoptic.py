@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmocl.datasets.cached_inputs import CacheSettings
 from mmocl.datasets.coco_objects import image_entries, read_coco_json
+from mmocl.datasets.feature_cache import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_images
 from mmocl.registry import DATASETS
 

@@ -4,12 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jaxtyping import BFloat16
 from torch import Tensor
 
 from mmocl.datasets.cache_views import view_steps
 from mmocl.datasets.shards import ShardFolder, differences
 from mmocl.version import __version__
+
+# What a dataset's config gives for a cache: a folder, or a dict with more.
+CacheSettings = str | Path | Mapping[str, Any]
 
 
 class FeatureCache:
@@ -80,6 +84,12 @@ class FeatureCache:
                 '--out another folder'
             )
 
+    def draw_view(self) -> int:
+        """Number of one of the views, by NumPy's random numbers if there are several."""
+        if len(self.views) == 1:
+            return self.views[0]
+        return self.views[np.random.randint(len(self.views))]
+
     def tokens(self, name: str, view: int) -> BFloat16[Tensor, 'N C']:
         """Tokens of one view of an image, a copy."""
         file, row = self._shards.find(name)
@@ -101,7 +111,7 @@ def require_version(key: Mapping[str, Any], folder: Path) -> None:
         )
 
 
-def cache_settings(value: str | Path | Mapping[str, Any], argument: str, *keys: str) -> dict:
+def cache_settings(value: CacheSettings, argument: str, *keys: str) -> dict:
     """Arguments of a cache from what a dataset's config gives: a folder, or a dict with more.
 
     Raises:

@@ -9,8 +9,8 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmocl.datasets.cached_inputs import CacheSettings, cached_inputs
-from mmocl.datasets.feature_cache import FeatureCache
+from mmocl.datasets.cached_inputs import cached_inputs
+from mmocl.datasets.feature_cache import CacheSettings, FeatureCache
 from mmocl.datasets.transforms import (
     CorruptImageError,
     LabelFormat,
