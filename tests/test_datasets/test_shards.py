@@ -74,6 +74,9 @@ def test_a_resumed_folder_has_the_same_bytes(folder: Path, tmp_path: Path) -> No
     assert writer.pending() == [0, 1, 2]
     writer.write(1, tensors(1))
     (other / 'shard-00000.safetensors.17.tmp').write_bytes(b'half')
+    # Whole, but of other work.
+    foreign = {'plan': replace(PLAN, key={}).digest, 'shard': '0'}
+    write_shard(other / PLAN.file_name(0), tensors(0), foreign)
     writer.write(2, tensors(2))
     path = other / PLAN.file_name(2)
     path.write_bytes(path.read_bytes()[:-1])
