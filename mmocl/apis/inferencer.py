@@ -9,6 +9,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import nn
 
+from mmocl.datasets import stack_inputs
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.models.checkpoint import load_trained, without_pretrained
 from mmocl.registry import TRANSFORMS
@@ -68,6 +69,10 @@ class SlotInferencer(BaseInferencer):
             return transform({'img_path': str(path), 'img_id': Path(path).stem})
 
         return load
+
+    def _init_collate(self, cfg: Config) -> Callable:
+        # MMEngine would look the config of a collate function up as if it were a name.
+        return stack_inputs
 
     def visualize(
         self, inputs: list, preds: Sequence[SlotDataSample], out_dir: str | None = None

@@ -14,14 +14,17 @@ class FeatureCacheHook(Hook):
     """Refuse cached tokens that the run's own backbone would not give.
 
     Compares the backbone's settings and weights and the normalisation of images with those that a
-    cache was made with. Nothing happens without a cache. To train on other tokens on purpose, set
-    ``default_hooks.feature_cache=None``.
+    cache was made with. Nothing happens without a cache.
+
+    Args:
+        strict: Whether to refuse; if not, a warning says what differs.
 
     Raises:
         ValueError: If something differs; what, is named.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, strict: bool = True) -> None:
+        self.strict = strict
         self._key: dict[str, Any] | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -38,12 +41,20 @@ class FeatureCacheHook(Hook):
 
     def _check(self, runner: Runner, dataset: Any) -> None:
         for cache in feature_caches(dataset):
-            if self._key is None:
-                model: Any = runner.model
-                model = model.module if is_model_wrapper(model) else model
-                # Once a run: the weights are frozen.
-                self._key = model_key(model.backbone, model.data_preprocessor)
-            cache.require_model(self._key)
+            try:
+                cache.require_model(self._model_key(runner))
+            except ValueError as error:
+                if self.strict:
+                    raise
+                runner.logger.warning(str(error))
+
+    def _model_key(self, runner: Runner) -> dict[str, Any]:
+        """Key of the model, made once a run: the weights are frozen."""
+        if self._key is None:
+            model: Any = runner.model
+            model = model.module if is_model_wrapper(model) else model
+            self._key = model_key(model.backbone, model.data_preprocessor)
+        return self._key
 
 
 def feature_caches(dataset: Any) -> Iterator[Any]:
