@@ -77,6 +77,10 @@ class ObjectDataset(BaseDataset):
             max_refetch=_MAX_REFETCH,
         )
         self.require_masks_only_in_test(steps)
+        if self._cached is not None:
+            # Of the images of ``indices`` alone.
+            infos = (self.get_data_info(i) for i in range(len(self)))
+            self._cached.require([self.relative_name(info) for info in infos])
         print_log(f'{type(self).__name__}: {len(self)} images of {self.where}', logger='current')
 
     @property
@@ -99,11 +103,9 @@ class ObjectDataset(BaseDataset):
             )
 
     def filter_data(self) -> list[dict]:
-        """Refuse an empty split, and a cache that does not fit it."""
+        """Refuse an empty split."""
         if not self.data_list:
             raise ValueError(f'no images in {self.where}; expected at least one')
-        if self._cached is not None:
-            self._cached.require([self.relative_name(info) for info in self.data_list])
         return self.data_list
 
     def relative_name(self, info: dict[str, Any]) -> str:
