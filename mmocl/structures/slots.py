@@ -66,15 +66,18 @@ class SlotState:
 
 @dataclass(frozen=True)
 class SlotInputs:
-    """What every slot iteration looks at: projected once, the same in every step.
+    """What every slot iteration looks at: made once, the same in every step.
 
-    Both masks are True where a token or slot takes part (None: all do).
+    Both masks are True where a token or slot takes part (None: all do). ``absorbed`` is True where
+    a head applies the linear map of keys or values to its slots: tokens (B, N, C) then stand in
+    their place.
     """
 
     keys: Float[Tensor, 'B N D']
-    values: Float[Tensor, 'B N D']
+    values: Float[Tensor, 'B N E']
     token_mask: Bool[Tensor, 'B N'] | None = None
     slot_mask: Bool[Tensor, 'B K'] | None = None
+    absorbed: bool = False
 
 
 @dataclass(frozen=True)

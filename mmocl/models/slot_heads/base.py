@@ -20,7 +20,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
 
     A head writes :meth:`project` (tokens to keys and values, once), :meth:`step` (one update) and,
     if it needs more than means, :meth:`complete` (the fields it adds to the initial state),
-    :meth:`to_slots` and :meth:`find_active`.
+    :meth:`to_slots` and :meth:`find_active`. :meth:`prepare` is there for what all updates share.
 
     ``gradient`` says how the iterations are differentiated:
 
@@ -115,6 +115,24 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
     ) -> tuple[Float[Tensor, 'B N D'], Float[Tensor, 'B N D']]:
         """Map tokens to keys and values."""
 
+    def prepare(
+        self,
+        features: Features,
+        slot_mask: Bool[Tensor, 'B K'] | None,
+        num_slots: int,
+        num_updates: int,
+    ) -> SlotInputs:
+        """Collect what all updates look at and none changes: keys, values and masks.
+
+        Args:
+            features: Tokens as :meth:`project` takes them, and their mask.
+            slot_mask: True where a slot takes part.
+            num_slots: Number of slots K.
+            num_updates: How often :meth:`step` will look at the result; 0 means for the attention
+                of the initial slots only.
+        """
+        return SlotInputs(*self.project(features.tokens), features.mask, slot_mask)
+
     @abstractmethod
     def step(
         self, state: SlotState, inputs: SlotInputs
@@ -173,8 +191,8 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
             )
         if slot_mask is not None:
             _check_mask('slot_mask', slot_mask, init.mean.shape[:2])
-        inputs = SlotInputs(*self.project(features.tokens), features.mask, slot_mask)
         num_updates = num_iters + self.extra_step if num_iters else 0
+        inputs = self.prepare(features, slot_mask, num_slots, num_updates)
         steps: list[tuple[SlotState, Tensor]] | None = [] if keep_steps else None
         output = self._output(*self._iterate(init, inputs, num_updates, steps), init, slot_mask)
         if steps is not None:

@@ -1,11 +1,13 @@
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mmocl.models.initializers import SlotInitializer
+from mmocl.models.slot_heads.absorption import absorbing_saves
 from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.slot_update import SlotUpdate
 from mmocl.registry import MODELS
-from mmocl.structures import SlotInputs, SlotState
+from mmocl.structures import Features, SlotInputs, SlotState
 
 
 @MODELS.register_module()
@@ -91,14 +93,37 @@ class SlotAttention(SlotHead):
         tokens = self.norm_tokens(tokens)
         return self.to_key(tokens), self.to_value(tokens)
 
+    def prepare(
+        self,
+        features: Features,
+        slot_mask: Bool[Tensor, 'B K'] | None,
+        num_slots: int,
+        num_updates: int,
+    ) -> SlotInputs:
+        """Give keys and values, or only layer-normed tokens where that is less work.
+
+        The linear maps are then applied to the slots (:func:`absorbing_saves`): the same numbers.
+        """
+        _, num_tokens, width = features.tokens.shape
+        sizes = (num_tokens, num_slots, self.num_heads, width, self.slot_dim, num_updates)
+        # A subclass may have keys and values of another kind.
+        if type(self).project is not SlotAttention.project or not absorbing_saves(*sizes):
+            return super().prepare(features, slot_mask, num_slots, num_updates)
+        tokens = self.norm_tokens(features.tokens)
+        device = tokens.device.type
+        if torch.is_autocast_enabled(device):
+            # Else autocast would make and keep a copy of the tokens for every product.
+            tokens = tokens.to(torch.get_autocast_dtype(device))
+        return SlotInputs(tokens, tokens, features.mask, slot_mask, absorbed=True)
+
     def step(
         self, state: SlotState, inputs: SlotInputs
     ) -> tuple[SlotState, Float[Tensor, 'B K N']]:
         """Slots compete for tokens, then each is updated with its weighted mean of the values."""
         queries = self.to_query(self.norm_slots(state.mean))
         queries = queries * (self.slot_dim // self.num_heads) ** -0.5
-        # (B, H, K, N), the softmax over heads and slots together.
-        logits = self._split(queries) @ self._split(inputs.keys).transpose(2, 3)
+        # The softmax is over heads and slots together.
+        logits = self._compare(self._split(queries), inputs)
         if inputs.slot_mask is not None:
             logits = logits.masked_fill(~inputs.slot_mask[:, None, :, None], -float('inf'))
         attn = logits.flatten(1, 2).softmax(dim=1).view_as(logits)
@@ -107,8 +132,39 @@ class SlotAttention(SlotHead):
             attn, weights = (x * inputs.token_mask[:, None, None] for x in (attn, weights))
         count = weights.sum(dim=3, keepdim=True)
         weights = weights / (count + self.eps if self.eps_mode == 'sum' else count)
-        updates = (weights @ self._split(inputs.values)).transpose(1, 2).flatten(2)
+        updates = self._collect(weights, inputs).transpose(1, 2).flatten(2)
         return SlotState(self.update(updates, state.mean)), attn.sum(dim=1)
+
+    def _compare(
+        self, queries: Float[Tensor, 'B H K E'], inputs: SlotInputs
+    ) -> Float[Tensor, 'B H K N']:
+        """Return the products of queries and keys."""
+        if not inputs.absorbed:
+            return queries @ self._split(inputs.keys).transpose(2, 3)
+        weight = self.to_key.weight.unflatten(0, (self.num_heads, -1))
+        moved = torch.einsum('bhke,hec->bhkc', queries, weight)
+        # All heads in one product, which so needs no copy of the tokens for each.
+        logits = moved.flatten(1, 2) @ inputs.keys.transpose(1, 2)
+        logits = logits.unflatten(1, (self.num_heads, -1))
+        if self.to_key.bias is not None:
+            bias = self.to_key.bias.unflatten(0, (self.num_heads, -1))
+            logits = logits + torch.einsum('bhke,he->bhk', queries, bias)[..., None]
+        return logits
+
+    def _collect(
+        self, weights: Float[Tensor, 'B H K N'], inputs: SlotInputs
+    ) -> Float[Tensor, 'B H K E']:
+        """Return the weighted sums of the values."""
+        if not inputs.absorbed:
+            return weights @ self._split(inputs.values)
+        sums = (weights.flatten(1, 2) @ inputs.values).unflatten(1, (self.num_heads, -1))
+        weight = self.to_value.weight.unflatten(0, (self.num_heads, -1))
+        updates = torch.einsum('bhkc,hec->bhke', sums, weight)
+        if self.to_value.bias is not None:
+            bias = self.to_value.bias.view(self.num_heads, 1, -1)
+            # The weights sum to less than one where eps is added to their sum.
+            updates = updates + weights.sum(dim=3, keepdim=True) * bias
+        return updates
 
     def _split(self, x: Float[Tensor, 'B L D']) -> Float[Tensor, 'B H L E']:
         return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)

@@ -1,0 +1,177 @@
+"""Linear maps of keys and values that are applied to the slots give the same numbers."""
+
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.peak_memory import track
+from mmocl.models.slot_heads import SlotAttention, slot_attention
+from mmocl.models.slot_heads.absorption import absorbing_saves
+from mmocl.structures import Features
+
+BOUNDS = {torch.float32: 1e-5, torch.float64: 1e-12}
+
+
+def _slot_attention(**options) -> SlotAttention:
+    head = SlotAttention(
+        {'type': 'LearnedSlots', 'num_slots': 3}, 6, 8, embed_channels=16, **options
+    )
+    for parameter in head.parameters():
+        # Biases start at 0 and scales at 1, where a forgotten one would not show.
+        nn.init.normal_(parameter, std=0.3)
+    return head
+
+
+def _direct(head: SlotAttention, features: Features, slot_mask) -> tuple:
+    """Algorithm 1 of the paper with keys and values of all tokens, head by head."""
+    tokens = head.norm_tokens(head.embed(features.tokens))
+    slots = head.initializer.queries.expand(len(tokens), -1, -1)
+    width = head.slot_dim // head.num_heads
+    for _ in range(head.num_iters):
+        queries = head.to_query(head.norm_slots(slots)).split(width, dim=2)
+        keys, values = (m(tokens).split(width, dim=2) for m in (head.to_key, head.to_value))
+        logits = [width**-0.5 * q @ k.mT for q, k in zip(queries, keys, strict=True)]
+        logits = torch.stack(logits, dim=1)
+        logits[~slot_mask[:, None].expand(logits.shape[:3])] = -torch.inf
+        attn = logits.exp() / logits.exp().sum((1, 2), keepdim=True)
+        attn = attn * features.mask[:, None, None]
+        if head.eps_mode == 'attn':
+            weights = (attn + head.eps) * features.mask[:, None, None]
+            weights = weights / weights.sum(3, keepdim=True)
+        else:
+            weights = attn / (attn.sum(3, keepdim=True) + head.eps)
+        updates = [w @ v for w, v in zip(weights.unbind(1), values, strict=True)]
+        slots = head.update(torch.cat(updates, dim=2), slots)
+    return slots, attn.sum(1)
+
+
+def _results(head: nn.Module, run, tokens: torch.Tensor) -> list[torch.Tensor]:
+    """Values, and gradients of the tokens and of every parameter."""
+    tokens = tokens.clone().requires_grad_()
+    slots, attn = run(tokens)
+    rng = torch.Generator().manual_seed(3)
+    loss = sum((torch.randn(x.shape, generator=rng).to(x) * x).sum() for x in (slots, attn))
+    return [slots, attn, *torch.autograd.grad(loss, [tokens, *head.parameters()])]
+
+
+@pytest.mark.parametrize(
+    ('num_heads', 'eps_mode', 'qkv_bias', 'width'),
+    list(product((1, 4), ('attn', 'sum'), (False, True), (8, 10))),
+)
+@pytest.mark.parametrize('dtype', BOUNDS)
+def test_slot_attention_is_that_of_projected_tokens(
+    num_heads, eps_mode, qkv_bias, width, dtype, monkeypatch
+) -> None:
+    head = _slot_attention(
+        num_heads=num_heads,
+        eps_mode=eps_mode,
+        eps=1.0 if eps_mode == 'sum' else 1e-8,
+        qkv_bias=qkv_bias,
+        embed_out_channels=width,
+    ).to(dtype)
+    tokens = torch.randn(2, 24, 6, dtype=dtype)
+    mask, slot_mask = torch.ones(2, 24, dtype=torch.bool), torch.ones(2, 3, dtype=torch.bool)
+    mask[0, 15:] = slot_mask[1, 2] = False
+    embedded = Features(torch.randn(2, 24, width, dtype=dtype), (4, 6), mask)
+    want = _results(
+        head,
+        lambda x: _direct(head, Features(x * mask[:, :, None], (4, 6), mask), slot_mask),
+        tokens,
+    )
+
+    def run(x):
+        output = head(Features(x, (4, 6), mask), slot_mask=slot_mask)
+        return output.slots, output.attn
+
+    for absorbs in (False, True):
+        monkeypatch.setattr(slot_attention, 'absorbing_saves', lambda *_, a=absorbs: a)
+        assert head.prepare(embedded, None, 3, 3).absorbed == absorbs
+        got = _results(head, run, tokens)
+        for ours, theirs in zip(got, want, strict=True):
+            bound = BOUNDS[dtype] * max(1.0, theirs.abs().max().item())
+            assert (ours - theirs).abs().max() <= bound
+
+
+@pytest.mark.parametrize('num_heads', [1, 4])
+@pytest.mark.parametrize('num_iters', [0, 1, 3])
+@pytest.mark.parametrize('tokens', [4, 16, 64])
+def test_the_form_with_fewer_operations_is_taken(tokens, num_iters, num_heads, monkeypatch) -> None:
+    """Operations as PyTorch counts them, not as we do."""
+    head = SlotAttention(
+        {'type': 'LearnedSlots', 'num_slots': 4}, 32, num_iters=num_iters, num_heads=num_heads
+    )
+    features = Features(torch.randn(2, tokens, 32), (1, tokens))
+
+    def operations() -> int:
+        with FlopCounterMode(display=False) as counter:
+            head(features)
+        return counter.get_total_flops()
+
+    taken = operations()
+    counts = []
+    for absorbs in (False, True):
+        monkeypatch.setattr(slot_attention, 'absorbing_saves', lambda *_, a=absorbs: a)
+        counts.append(operations())
+    assert taken == min(counts)
+
+
+def test_both_forms_are_taken() -> None:
+    """With one head and equal widths they meet where there are as many tokens as slots x steps."""
+    assert not absorbing_saves(21, 7, 1, 64, 64, 3)
+    assert absorbing_saves(22, 7, 1, 64, 64, 3)
+    assert not absorbing_saves(256, 7, 16, 256, 256, 10)
+
+
+def test_a_subclass_keeps_its_own_projections() -> None:
+    class Shifted(SlotAttention):
+        def project(self, tokens):
+            keys, values = super().project(tokens)
+            return keys, values + 100
+
+    torch.manual_seed(0)
+    head = Shifted({'type': 'LearnedSlots', 'num_slots': 2}, 8)
+    inputs = head.prepare(Features(torch.randn(1, 64, 8), (8, 8)), None, 2, 3)
+    assert not inputs.absorbed
+    assert inputs.values.mean() > 90
+
+
+def test_tokens_are_kept_once_for_all_updates() -> None:
+    """Of (B, N, C) the graph keeps the tokens, and those that are layer-normed, in any case."""
+    width, tokens = 32, torch.randn(2, 256, 32, requires_grad=True)
+    for num_heads, num_iters in product((1, 4), (1, 4)):
+        head = SlotAttention(
+            {'type': 'LearnedSlots', 'num_slots': 2},
+            width,
+            num_iters=num_iters,
+            num_heads=num_heads,
+        )
+        kept = {}
+
+        def keep(x, kept=kept):
+            if x.numel() >= tokens.numel():
+                kept[x.untyped_storage().data_ptr()] = x
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            slots = head(Features(tokens, (16, 16))).slots
+        assert len(kept) == 2
+        assert track(lambda s=slots: s.sum().backward()).largest == tokens.numel()
+
+
+def test_autocast_keeps_one_copy_of_the_tokens() -> None:
+    head = SlotAttention({'type': 'LearnedSlots', 'num_slots': 2}, 32)
+    tokens = torch.randn(2, 256, 32, requires_grad=True)
+    kept = {}
+
+    def keep(x):
+        if x.numel() >= tokens.numel():
+            kept[x.untyped_storage().data_ptr()] = x.dtype
+        return x
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x)
+    with hooks, torch.autocast('cpu', torch.bfloat16):
+        head(Features(tokens, (16, 16)))
+    assert list(kept.values()).count(torch.bfloat16) == 1
