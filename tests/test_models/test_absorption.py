@@ -8,8 +8,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peak_memory import track
-from mmocl.models.slot_heads import SlotAttention, slot_attention
+from mmocl.models.layers import token_variance, variance_floor
+from mmocl.models.slot_heads import (
+    ProbabilisticSlotAttention,
+    SlotAttention,
+    SlotMixture,
+    mixture,
+    probabilistic_slot_attention,
+    slot_attention,
+)
 from mmocl.models.slot_heads.absorption import absorbing_saves
+from mmocl.models.slot_heads.mixture import as_mixture_inputs
 from mmocl.structures import Features
 
 BOUNDS = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -93,6 +102,84 @@ def test_slot_attention_is_that_of_projected_tokens(
         for ours, theirs in zip(got, want, strict=True):
             bound = BOUNDS[dtype] * max(1.0, theirs.abs().max().item())
             assert (ours - theirs).abs().max() <= bound
+
+
+@pytest.mark.parametrize('update', ['em', 'gru_mlp'])
+@pytest.mark.parametrize('variance', ['mle', 'map'])
+@pytest.mark.parametrize('dtype', BOUNDS)
+def test_means_of_psa_are_those_of_projected_tokens(update, variance, dtype, monkeypatch) -> None:
+    head = ProbabilisticSlotAttention(
+        {'type': 'LearnedSlots', 'num_slots': 3}, 6, 8, update=update, variance=variance
+    ).to(dtype)
+    tokens = torch.randn(2, 24, 6, dtype=dtype)
+    mask = torch.ones(2, 24, dtype=torch.bool)
+    mask[0, 15:] = False
+
+    def run(x):
+        output = head(Features(x, (4, 6), mask))
+        return output.slots, output.attn
+
+    results = []
+    for absorbs in (False, True):
+        monkeypatch.setattr(
+            probabilistic_slot_attention, 'absorbing_saves', lambda *_, a=absorbs: a
+        )
+        inputs = head.prepare(Features(tokens, (4, 6), mask), None, 3, 3)
+        assert inputs.absorbed == absorbs
+        results.append(_results(head, run, tokens))
+    for got, want in zip(*results, strict=True):
+        bound = BOUNDS[dtype] * max(1.0, want.abs().max().item())
+        assert (got - want).abs().max() <= bound
+
+
+@pytest.mark.parametrize(
+    'options', [{'variance_space': 'value'}, {'projections': 'q'}, {'projections': 'none'}]
+)
+def test_psa_keeps_values_that_it_needs(options) -> None:
+    head = ProbabilisticSlotAttention({'type': 'LearnedSlots', 'num_slots': 2}, 8, **options)
+    assert not head.prepare(Features(torch.randn(1, 64, 8), (8, 8)), None, 2, 3).absorbed
+
+
+@pytest.mark.parametrize('cls', [SlotMixture, ProbabilisticSlotAttention])
+@pytest.mark.parametrize('gradient', ['unrolled', 'bilevel', 'implicit'])
+def test_the_spread_of_the_tokens_is_taken_once(cls, gradient, monkeypatch) -> None:
+    options = {'variance': 'map'} if cls is ProbabilisticSlotAttention else {}
+    head = cls({'type': 'LearnedSlots', 'num_slots': 2}, 8, gradient=gradient, **options)
+    calls = []
+    for function in (variance_floor, token_variance):
+
+        def count(*args, function=function):
+            calls.append(function)
+            return function(*args)
+
+        monkeypatch.setattr(mixture, function.__name__, count)
+    head(Features(torch.randn(1, 64, 8), (8, 8)))
+    assert calls.count(variance_floor) == 1
+    assert calls.count(token_variance) == len(options)
+
+
+@pytest.mark.parametrize('cls', [SlotMixture, ProbabilisticSlotAttention])
+@pytest.mark.parametrize('gradient', ['unrolled', 'bilevel', 'implicit'])
+def test_one_spread_for_all_updates_changes_nothing(cls, gradient, monkeypatch) -> None:
+    options = {'variance': 'map'} if cls is ProbabilisticSlotAttention else {}
+    head = cls(
+        {'type': 'LearnedSlots', 'num_slots': 2}, 8, gradient=gradient, min_var=0.3, **options
+    ).double()
+    tokens = torch.randn(2, 64, 8, dtype=torch.float64)
+    step = cls.step
+
+    def anew(self, state, inputs):
+        return step(self, state, as_mixture_inputs(inputs, 0.3, 'key', bool(options)))
+
+    results = []
+    for method in (step, anew):
+        monkeypatch.setattr(cls, 'step', method)
+        leaf = tokens.clone().requires_grad_()
+        slots = head(Features(leaf, (8, 8))).slots
+        leaves = [leaf, head.to_query.weight, head.to_key.weight, head.norm_tokens.weight]
+        results.append([slots, *torch.autograd.grad(slots.square().sum(), leaves)])
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize('num_heads', [1, 4])

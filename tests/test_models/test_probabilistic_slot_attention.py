@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmocl.models.slot_heads import ProbabilisticSlotAttention
-from mmocl.structures import Features, SlotInputs, SlotState
+from mmocl.structures import Features, SlotState
 
 
 def _direct_density(points, mean, log_var):
@@ -32,11 +32,12 @@ def test_likelihood_never_falls() -> None:
     head = _textbook(6)
     points = torch.randn(1, 40, 6, dtype=torch.float64)
     state = head.complete(SlotState(points[:, :3]))
+    inputs = head.prepare(Features(points, (5, 8)), None, 3, 15)
     history = []
     for _ in range(15):
         density = _direct_density(points, state.mean, state.log_var) + state.log_weight[:, :, None]
         history.append(density.logsumexp(1).mean())
-        state, _ = head.step(state, SlotInputs(points, points))
+        state, _ = head.step(state, inputs)
     assert (torch.stack(history).diff() >= -1e-9).all()
     assert history[-1] > history[0] + 0.1
 

@@ -5,7 +5,7 @@ import torch
 
 from mmocl.models.initializers import GaussianSlots
 from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotAttention, SlotMixture
-from mmocl.structures import Features, SlotInputs
+from mmocl.structures import Features
 
 MIXTURES = [ProbabilisticSlotAttention, SlotMixture]
 HEADS = [SlotAttention, ProbabilisticSlotAttention, SlotMixture]
@@ -39,7 +39,8 @@ def test_bilevel_gives_the_start_the_gradient_of_the_last_input(cls) -> None:
     """Same gradient as one step from a leaf that holds the value of the last but one state."""
     head = _head(cls, 'bilevel', 'LearnedSlots')
     head(FEATURES).slots.square().sum().backward()
-    inputs = SlotInputs(*head.project(head.embed(FEATURES.tokens)))
+    embedded = replace(FEATURES, tokens=head.embed(FEATURES.tokens))
+    inputs = head.prepare(embedded, None, 4, head.num_iters)
     state = head.complete(head.initializer(FEATURES))
     with torch.no_grad():
         for _ in range(head.num_iters - 1):

@@ -12,6 +12,7 @@ from torch import nn
 
 from mmocl.models.initializers import SlotInitializer
 from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotAttention, SlotMixture
+from mmocl.models.slot_heads.mixture import as_mixture_inputs
 from mmocl.structures import Features, SlotInputs, SlotState
 
 DIM = 8
@@ -246,8 +247,12 @@ def test_half_tokens_are_promoted_for_the_e_step(name, dtype) -> None:
     head = _head(name, start)
     keys, values = (x.to(dtype) for x in head.project(tokens))
     init = head.complete(SlotState(start))
-    state, attn = head.step(init, SlotInputs(keys, values))
-    want = head.step(init, SlotInputs(keys.float(), values.float()))
+    results = []
+    for projected in ((keys, values), (keys.float(), values.float())):
+        space = getattr(head, 'variance_space', 'key')
+        inputs = as_mixture_inputs(SlotInputs(*projected), head.min_var, space, True)
+        results.append(head.step(init, inputs))
+    (state, attn), want = results
     assert attn.dtype == state.mean.dtype == torch.float32
     close(attn, want[1])
     _same(state, want[0])

@@ -1,13 +1,49 @@
-"""What the heads that fit a mixture share: responsibilities in logs, with masks, and pruning."""
+"""What the heads that fit a mixture share: inputs, responsibilities in logs, masks, pruning."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mmocl.models.layers import at_least_float32, diagonal_log_density
-from mmocl.structures import SlotState
+from mmocl.models.layers import (
+    at_least_float32,
+    diagonal_log_density,
+    token_variance,
+    variance_floor,
+)
+from mmocl.structures import SlotInputs, SlotState
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureInputs(SlotInputs):
+    """Keys and values in float32 at least, and what every update needs to know of their spread.
+
+    ``floor`` is added to variances; ``token_var`` is the variance of the image's points, where a
+    prior is made of it.
+    """
+
+    floor: Float[Tensor, 'B 1 1']
+    token_var: Float[Tensor, 'B 1 D'] | None = None
+
+
+def as_mixture_inputs(
+    inputs: SlotInputs, min_var: float, space: str = 'key', with_token_var: bool = False
+) -> MixtureInputs:
+    """Add the spread of the keys, or of the values with ``space='value'``."""
+    with torch.autocast(inputs.keys.device.type, enabled=False):
+        keys, values = at_least_float32(inputs.keys), at_least_float32(inputs.values)
+        points, mask = keys if space == 'key' else values, inputs.token_mask
+        return MixtureInputs(
+            keys,
+            values,
+            mask,
+            inputs.slot_mask,
+            inputs.absorbed,
+            floor=variance_floor(points, mask, min_var),
+            token_var=token_variance(points, mask) if with_token_var else None,
+        )
 
 
 def as_mixture(state: SlotState, log_var: float) -> SlotState:

@@ -5,15 +5,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mmocl.models.initializers import SlotInitializer
-from mmocl.models.layers import (
-    at_least_float32,
-    token_variance,
-    variance_floor,
-    weighted_variance,
-)
+from mmocl.models.layers import weighted_variance
+from mmocl.models.slot_heads.absorption import absorbing_saves
 from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.mixture import (
+    MixtureInputs,
     as_mixture,
+    as_mixture_inputs,
     check_options,
     find_responsibilities,
     hide,
@@ -22,7 +20,7 @@ from mmocl.models.slot_heads.mixture import (
 )
 from mmocl.models.slot_heads.slot_update import SlotUpdate
 from mmocl.registry import MODELS
-from mmocl.structures import SlotInputs, SlotState
+from mmocl.structures import Features, SlotInputs, SlotState
 
 
 @MODELS.register_module()
@@ -125,6 +123,7 @@ class ProbabilisticSlotAttention(SlotHead):
                 f'projections={projections!r} takes tokens as they are, so slot_dim {slot_dim} '
                 f"must be their width {self.token_dim}; set embed_channels or projections='qkv'."
             )
+        self.projections = projections
         self.variance = variance
         self.variance_space = variance_space
         self.logit_scale = slot_dim**-0.5 if logit_scale is None else logit_scale
@@ -162,6 +161,35 @@ class ProbabilisticSlotAttention(SlotHead):
         tokens = self.norm_tokens(tokens)
         return self.to_key(tokens), self.to_value(tokens)
 
+    def prepare(
+        self,
+        features: Features,
+        slot_mask: Bool[Tensor, 'B K'] | None,
+        num_slots: int,
+        num_updates: int,
+    ) -> MixtureInputs:
+        """Project the tokens, and take the spread of those whose variance is measured.
+
+        Values are needed for their variance only: without it the means of the tokens are projected
+        in their place where that is less work (:func:`absorbing_saves`), which is the same.
+        """
+        _, num_tokens, width = features.tokens.shape
+        sizes = (num_tokens, num_slots, 1, width, self.slot_dim, num_updates)
+        if (
+            self.projections == 'qkv'
+            and self.variance_space == 'key'
+            # A subclass may have values of another kind.
+            and type(self).project is ProbabilisticSlotAttention.project
+            and absorbing_saves(*sizes)
+        ):
+            tokens = self.norm_tokens(features.tokens)
+            keys = self.to_key(tokens)
+            inputs = SlotInputs(keys, tokens, features.mask, slot_mask, absorbed=True)
+        else:
+            inputs = super().prepare(features, slot_mask, num_slots, num_updates)
+        with_token_var = self.variance == 'map'
+        return as_mixture_inputs(inputs, self.min_var, self.variance_space, with_token_var)
+
     def complete(self, state: SlotState) -> SlotState:
         """Add variances ``init_var`` and equal weights, unless the initializer gave its own."""
         return as_mixture(state, self.init_log_var)
@@ -176,8 +204,9 @@ class ProbabilisticSlotAttention(SlotHead):
         """One E-step and one M-step."""
         assert state.log_var is not None
         assert state.log_weight is not None
-        with torch.autocast(inputs.keys.device.type, enabled=False):
-            keys, values = at_least_float32(inputs.keys), at_least_float32(inputs.values)
+        assert isinstance(inputs, MixtureInputs)
+        keys, values = inputs.keys, inputs.values
+        with torch.autocast(keys.device.type, enabled=False):
             log_attn = find_responsibilities(
                 keys,
                 self.query(state.mean),
@@ -188,6 +217,8 @@ class ProbabilisticSlotAttention(SlotHead):
             )
             weights, log_count = share(log_attn, inputs.token_mask)
             mean = weights @ values
+            if inputs.absorbed:
+                mean = self.to_value(mean)
             if self.update is not None:
                 mean = self.update(mean, state.mean)
             points, center = (
@@ -200,9 +231,10 @@ class ProbabilisticSlotAttention(SlotHead):
                 num_slots: Tensor | int = mean.shape[1]
                 if inputs.slot_mask is not None:
                     num_slots = inputs.slot_mask.sum(dim=1).to(mean.dtype)[:, None, None]
-                prior = token_variance(points, inputs.token_mask) / num_slots ** (1 / dim)
+                assert inputs.token_var is not None
+                prior = inputs.token_var / num_slots ** (1 / dim)
                 variance = (prior + count * variance) / (count + 2 * dim + 4)
-            variance = variance + variance_floor(points, inputs.token_mask, self.min_var)
+            variance = variance + inputs.floor
             # The sum of the counts is the number of tokens, masked ones left out.
             new = SlotState(mean, variance.log(), log_count.log_softmax(dim=1))
             return new, hide(log_attn.exp(), inputs.token_mask)

@@ -3,14 +3,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mmocl.models.initializers import SlotInitializer
-from mmocl.models.layers import (
-    at_least_float32,
-    variance_floor,
-    weighted_variance,
-)
+from mmocl.models.layers import weighted_variance
 from mmocl.models.slot_heads.base import SlotHead
 from mmocl.models.slot_heads.mixture import (
+    MixtureInputs,
     as_mixture,
+    as_mixture_inputs,
     check_options,
     find_responsibilities,
     hide,
@@ -19,7 +17,7 @@ from mmocl.models.slot_heads.mixture import (
 )
 from mmocl.models.slot_heads.slot_update import SlotUpdate
 from mmocl.registry import MODELS
-from mmocl.structures import SlotInputs, SlotState
+from mmocl.structures import Features, SlotInputs, SlotState
 
 
 @MODELS.register_module()
@@ -106,9 +104,24 @@ class SlotMixture(SlotHead):
     def project(
         self, tokens: Float[Tensor, 'B N C']
     ) -> tuple[Float[Tensor, 'B N D'], Float[Tensor, 'B N D']]:
-        """Layer norm, then linear maps without bias."""
+        """Layer norm, then linear maps without bias.
+
+        Both are needed for all tokens, for distances and for variances; no map can be left to the
+        slots as in :class:`SlotAttention`.
+        """
         tokens = self.norm_tokens(tokens)
         return self.to_key(tokens), self.to_value(tokens)
+
+    def prepare(
+        self,
+        features: Features,
+        slot_mask: Bool[Tensor, 'B K'] | None,
+        num_slots: int,
+        num_updates: int,
+    ) -> MixtureInputs:
+        """Project the tokens, and take the spread of the keys."""
+        inputs = super().prepare(features, slot_mask, num_slots, num_updates)
+        return as_mixture_inputs(inputs, self.min_var)
 
     def complete(self, state: SlotState) -> SlotState:
         """Add unit variances, unless the initializer gave its own, and equal weights."""
@@ -119,12 +132,12 @@ class SlotMixture(SlotHead):
     ) -> tuple[SlotState, Float[Tensor, 'B K N']]:
         """One E-step, and one M-step with GRU and MLP."""
         assert state.log_weight is not None
-        with torch.autocast(inputs.keys.device.type, enabled=False):
-            keys, values = at_least_float32(inputs.keys), at_least_float32(inputs.values)
+        assert isinstance(inputs, MixtureInputs)
+        keys, values = inputs.keys, inputs.values
+        with torch.autocast(keys.device.type, enabled=False):
             mean, log_std = self.norm_slots(_mean_and_log_std(state)).chunk(2, dim=2)
             # The state's variance passed a projection, so the floor has to be laid here.
-            floor = variance_floor(keys, inputs.token_mask, self.min_var)
-            log_var = torch.logaddexp(2 * self.to_query(log_std), floor.log())
+            log_var = torch.logaddexp(2 * self.to_query(log_std), inputs.floor.log())
             log_attn = find_responsibilities(
                 keys,
                 self.to_query(mean),
