@@ -54,6 +54,18 @@ def test_density_and_variance_take_a_few_copies_of_the_tokens(backward) -> None:
         assert memory.peak <= (5 if backward else 2) * UNIT + small
 
 
+@pytest.mark.parametrize('backward', [False, True])
+@pytest.mark.parametrize('shape', [(8, 1024), (1, 16384)])
+def test_a_density_takes_a_tenth_of_the_memory_of_the_direct_form(shape, backward) -> None:
+    batch, num_tokens = shape
+    inputs = [torch.randn(batch, n, 64, requires_grad=True) for n in (num_tokens, 7, 7)]
+    peaks = []
+    for function in (diagonal_log_density, _direct):
+        memory = track(lambda f=function: f(*inputs).sum().backward() if backward else f(*inputs))
+        peaks.append(memory.peak)
+    assert 10 * peaks[0] <= peaks[1]
+
+
 @pytest.mark.parametrize('num_iters', [1, 4])
 @pytest.mark.parametrize(
     'build',

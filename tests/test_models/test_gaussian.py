@@ -7,7 +7,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmocl.models.layers import diagonal_log_density, variance_floor, weighted_variance
+from mmocl.models.layers import (
+    diagonal_log_density,
+    gaussian,
+    variance_floor,
+    weighted_variance,
+)
 
 PROFILE = settings(
     derandomize=True,
@@ -126,7 +131,34 @@ def test_variance_is_that_of_float64_to_1e_6(spread, offset, zeros, far, seed) -
     assert ((got - want).abs() <= limit).all()
 
 
-def test_derivatives_are_right_twice() -> None:
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize(('piece', 'count'), [(6 * 8, 9), (18 * 8, 3), (2 * 18 * 8, 2)])
+def test_pieces_change_nothing(piece, count, dtype, monkeypatch) -> None:
+    """Parts of an image, whole images, several of them; the last piece is smaller or not."""
+    points, mean, log_var = (torch.randn(3, n, 8, dtype=dtype) + 3 for n in (18, 5, 5))
+    weights = torch.randn(3, 5, 18, dtype=dtype).softmax(2)
+    results = []
+    for size in (gaussian.PIECE, piece):
+        monkeypatch.setattr(gaussian, 'PIECE', size)
+        assert len(gaussian._pieces(points)) == (1 if size > piece else count)
+        for function, inputs in (
+            (diagonal_log_density, (points, mean, log_var)),
+            (weighted_variance, (points, weights, mean)),
+        ):
+            leaves = [x.clone().requires_grad_() for x in inputs]
+            output = function(*leaves)
+            probe = torch.randn(output.shape, generator=torch.Generator().manual_seed(1))
+            grads = torch.autograd.grad((output * probe).sum(), leaves)
+            results.append([output, *grads])
+    for got, want in zip(results[2:], results[:2], strict=True):
+        bound = 1e-6 if dtype == torch.float32 else 1e-13
+        torch.testing.assert_close(got, want, rtol=bound, atol=bound)
+
+
+@pytest.mark.parametrize('piece', [6, 2**16])
+def test_derivatives_are_right_twice(piece, monkeypatch) -> None:
+    monkeypatch.setattr(gaussian, 'PIECE', piece)
+
     def draw(*shape):
         return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
 
