@@ -3,10 +3,11 @@ from collections.abc import Sequence
 
 from jaxtyping import Bool, Float
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmocl.models.layers import (
     SoftPositionEmbedding,
+    broadcast_conv,
     gather_slots,
     scatter_slots,
     transposed_convs,
@@ -21,7 +22,8 @@ class SpatialBroadcastDecoder(BaseModule):
 
     Slot Attention, `arXiv:2006.15055 <https://arxiv.org/abs/2006.15055>`_, table 4 (128x128: a
     canvas of 8x8 and four layers of stride 2; 64x64: a full canvas and stride 1). The image is
-    ``broadcast_size`` times the product of ``strides``.
+    ``broadcast_size`` times the product of ``strides``. The first layer is computed with an exact
+    short cut: what it makes of the positions is the same for all slots, see :func:`broadcast_conv`.
 
     Args:
         slot_dim: Slot width D.
@@ -69,8 +71,11 @@ class SpatialBroadcastDecoder(BaseModule):
         """
         shape = (slots.shape[0], slots.shape[1])
         flat, places = gather_slots(slots, active)
-        canvas = flat[:, :, None, None].expand(-1, -1, *self.broadcast_size)
-        painted = self.layers(self.position(canvas))
+        first, *others = self.layers
+        assert isinstance(first, nn.ConvTranspose2d)
+        painted = broadcast_conv(first, flat, self.position.at(self.broadcast_size))
+        for layer in others:
+            painted = layer(painted)
         if target is not None and target.values.shape[-2:] != painted.shape[-2:]:
             raise ValueError(
                 f'SpatialBroadcastDecoder paints {tuple(painted.shape[-2:])} images, but the '

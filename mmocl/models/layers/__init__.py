@@ -1,4 +1,5 @@
 from mmocl.models.layers.attention import Attention, KeyValueCache
+from mmocl.models.layers.broadcast_conv import broadcast_conv
 from mmocl.models.layers.decoder_block import DecoderBlock
 from mmocl.models.layers.gaussian import (
     diagonal_log_density,
@@ -28,6 +29,7 @@ __all__ = [
     'SoftPositionEmbedding',
     'TokenEmbedding',
     'at_least_float32',
+    'broadcast_conv',
     'choose_map',
     'diagonal_log_density',
     'gather_slots',

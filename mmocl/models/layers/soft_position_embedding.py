@@ -19,9 +19,10 @@ class SoftPositionEmbedding(nn.Module):
 
     def forward(self, maps: Float[Tensor, 'B C h w']) -> Float[Tensor, 'B C h w']:
         """Return the map with positions added."""
-        height, width = maps.shape[-2:]
-        y = torch.linspace(0, 1, height).to(self.project.weight)
-        x = torch.linspace(0, 1, width).to(self.project.weight)
+        return maps + self.at((maps.shape[2], maps.shape[3]))
+
+    def at(self, size: tuple[int, int]) -> Float[Tensor, 'C h w']:
+        """Return the positions of a map of this height and width."""
+        y, x = (torch.linspace(0, 1, length).to(self.project.weight) for length in size)
         grid = torch.stack(torch.meshgrid(y, x, indexing='ij'), dim=-1)
-        position = self.project(torch.cat([grid, 1 - grid], dim=-1))
-        return maps + position.permute(2, 0, 1)
+        return self.project(torch.cat([grid, 1 - grid], dim=-1)).permute(2, 0, 1)
