@@ -23,6 +23,7 @@ class SoftPositionEmbedding(nn.Module):
 
     def at(self, size: tuple[int, int]) -> Float[Tensor, 'C h w']:
         """Return the positions of a map of this height and width."""
-        y, x = (torch.linspace(0, 1, length).to(self.project.weight) for length in size)
+        weight = self.project.weight
+        y, x = (torch.linspace(0, 1, n, device=weight.device).to(weight) for n in size)
         grid = torch.stack(torch.meshgrid(y, x, indexing='ij'), dim=-1)
         return self.project(torch.cat([grid, 1 - grid], dim=-1)).permute(2, 0, 1)
