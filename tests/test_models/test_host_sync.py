@@ -47,16 +47,19 @@ def _run(module: nn.Module, *args, **kwargs) -> None:
 
 @pytest.mark.parametrize('name', HEADS)
 def test_heads_read_nothing_back(name) -> None:
-    with FakeTensorMode(), torch.device('cuda'):
-        tokens = torch.randn(2, 64, 8)
-        mask, slot_mask = torch.ones(2, 64).bool(), torch.ones(2, 4).bool()
-        _run(HEADS[name](), Features(tokens, (8, 8), mask), slot_mask=slot_mask)
+    with FakeTensorMode():
+        with torch.device('cuda'):
+            head, tokens = HEADS[name](), torch.randn(2, 64, 8)
+            mask, slot_mask = torch.ones(2, 64).bool(), torch.ones(2, 4).bool()
+        _run(head, Features(tokens, (8, 8), mask), slot_mask=slot_mask)
 
 
 @pytest.mark.parametrize('name', DECODERS)
 def test_decoders_read_nothing_back(name) -> None:
-    with FakeTensorMode(), torch.device('cuda'):
-        _run(DECODERS[name](), torch.randn(2, 4, 8))
+    with FakeTensorMode():
+        with torch.device('cuda'):
+            decoder, slots = DECODERS[name](), torch.randn(2, 4, 8)
+        _run(decoder, slots)
 
 
 def test_reading_back_is_noticed() -> None:
@@ -66,4 +69,4 @@ def test_reading_back_is_noticed() -> None:
         with pytest.raises(Exception, match='nonzero'):
             _run(decoder, torch.randn(2, 4, 8), active=active)
         with pytest.raises(AssertionError, match='_to_copy'), NoCopies():
-            torch.linspace(0, 1, 5, device='cpu').to('cuda')
+            active.to('cpu')
