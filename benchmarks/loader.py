@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.measure import Setting, compare
 from mmengine.logging import MMLogger
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from benchmarks.measure import Setting, compare
 from mmocl.datasets import CocoObjects, stack_inputs
 from mmocl.datasets.cache_views import view_steps
 from mmocl.datasets.image_cache import resize_steps

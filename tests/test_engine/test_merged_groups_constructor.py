@@ -47,8 +47,6 @@ def test_a_group_for_each_set_of_options_and_the_same_update() -> None:
 
 def test_groups_with_other_options_stay_apart_and_in_order() -> None:
     a, b, c = (nn.Parameter(torch.zeros(1)) for _ in range(3))
-    merged = merge_groups(
-        [{'params': [a], 'lr': 1.0}, {'params': [b]}, {'params': [c], 'lr': 1.0}]
-    )
+    merged = merge_groups([{'params': [a], 'lr': 1.0}, {'params': [b]}, {'params': [c], 'lr': 1.0}])
     assert [group.get('lr') for group in merged] == [1.0, None]
     assert merged[0]['params'][1] is c
