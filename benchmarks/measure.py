@@ -80,8 +80,9 @@ def compare(
     if not setting.tiny:
         gc.collect()
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(setting.repeats):
-        for name, call in calls.items():
+    for turn in range(setting.repeats):
+        # Back and forth, so that none always comes behind the same one.
+        for name, call in list(calls.items())[:: -1 if turn % 2 else 1]:
             samples[name].append(seconds(call, setting.device, runs[name]))
     peaks, counts = dict.fromkeys(calls), dict.fromkeys(calls)
     for name, call in calls.items():

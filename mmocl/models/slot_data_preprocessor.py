@@ -13,7 +13,8 @@ class SlotDataPreprocessor(ImgDataPreprocessor):
     """Normalise RGB images; cached tokens (N, C) only become float32.
 
     Inputs go to the device as they are stored, uint8 or bfloat16, and are widened there. They are a
-    list, or one tensor if ``stack_inputs`` collates. Images of different sizes are padded with 0 at
+    list, or one tensor if ``stack_inputs`` collates, which with pinned memory is copied in the
+    background. Images of different sizes are padded with 0 at
     the right and the bottom, after they are normalised.
 
     Args:

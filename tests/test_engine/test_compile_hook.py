@@ -6,11 +6,12 @@ import pytest
 from mmengine.runner import Runner
 from torch import nn
 
-from mmocl.engine.hooks import ChannelsLastHook, CompileHook
+from mmocl.engine.hooks import CompileHook
 
 # Dynamo cannot trace the checks of shapes that pytest installs here, hence another process. The
 # decoder's convolutions ask for 16 images at least: PyTorch takes other kernels for fewer.
 SCRIPT = """
+import copy
 import logging
 import sys
 from types import SimpleNamespace
@@ -52,6 +53,19 @@ for path, side in zip(sys.argv[1::2], map(int, sys.argv[2::2])):
         with torch.no_grad():
             model.eval()(images[:5])
     assert counters['stats']['unique_graphs'] == graphs, counters
+    # A number that a hook anneals becomes a symbol at its first change.
+    start = model.slot_head.initializer
+    if hasattr(start, 'sigma'):
+        model.train()
+        for step in range(4):
+            start.sigma = 0.9 - 0.1 * step
+            model.loss(images)
+        assert counters['stats']['unique_graphs'] <= graphs + 1, counters
+    twin = copy.deepcopy(model)
+    for parameter in twin.parameters():
+        parameter.data.zero_()
+    with torch.no_grad():
+        assert not twin.eval()(images).slots.slots.any()
     print(path, 'graphs', graphs, 'breaks', len(counters['graph_break']))
 """
 
@@ -81,12 +95,38 @@ def test_a_model_without_the_parts_is_refused() -> None:
         CompileHook(parts=[])
 
 
-def test_maps_are_in_channels_last_order() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
-    images = nn.Parameter(model[0].weight.new_ones(2, 3, 8, 8))
-    before = model(images)
-    ChannelsLastHook().before_run(Mock(spec=Runner, model=model))
-    after = model(images)
-    assert after.permute(0, 2, 3, 1).is_contiguous()
-    assert not before.permute(0, 2, 3, 1).is_contiguous()
-    assert after.sub(before).abs().max() < 1e-5
+SEGMENTATION = """
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from mmocl.engine.hooks import CompileHook
+
+init_default_scope('mmseg')
+config = Config.fromfile('projects/mmseg_slot_head/configs/slot_semantic_voc.py').model
+config.backbone.update(checkpoint=None, block=0)
+model = MODELS.build(config).train()
+ran = []
+
+
+def backend(graph, inputs):
+    ran.append(graph)
+    return graph.forward
+
+
+names = CompileHook(backend=backend).compile(model)
+labels = torch.zeros(1, 224, 224, dtype=torch.long)
+meta = {'img_shape': (224, 224), 'ori_shape': (224, 224), 'pad_shape': (224, 224)}
+sample = SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=labels))
+model.loss(torch.randn(2, 3, 224, 224), [sample] * 2)
+print(names, len(ran))
+"""
+
+
+def test_slots_inside_mmsegmentation_are_compiled() -> None:
+    command = [sys.executable, '-c', SEGMENTATION]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stdout.splitlines()[-1] == "['backbone', 'decode_head.slot_head'] 2"

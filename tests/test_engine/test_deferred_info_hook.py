@@ -1,11 +1,15 @@
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmocl.engine.hooks import DeferredInfoHook
 from mmocl.models.slot_heads import base
 
 
@@ -105,4 +109,43 @@ def test_no_value_is_read_back_between_two_lines_of_the_log(
 def test_clipping_is_given_back_to_the_wrapper(tmp_path) -> None:
     runner = _runner(tmp_path, 'DeferredInfoHook')
     runner.train()
+    assert runner.optim_wrapper.clip_func is torch.nn.utils.clip_grad_norm_
+
+
+def test_numbers_of_other_types_stay_what_they_are() -> None:
+    hub = MessageHub.get_instance('types')
+    hook = DeferredInfoHook()
+    whole = 123456789  # more than float32 holds
+    for value in (
+        torch.tensor(whole),
+        torch.tensor(0.1),
+        2.5,
+        torch.tensor([0.5]),
+        torch.tensor(7),
+    ):
+        hook._keep('train/value', value)
+    hook._hand_over(Mock(spec=Runner, message_hub=hub))
+    history = hub.get_scalar('train/value').data[0]
+    assert list(history) == pytest.approx([whole, 0.1, 2.5, 0.5, 7], rel=1e-7)
+    assert history[0] == whole
+    assert not hook._pending
+
+
+def test_a_training_that_broke_off_leaves_nothing(tmp_path) -> None:
+    class Breaks(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+            if batch_idx == 1:
+                raise RuntimeError('broken')
+
+    runner = _runner(tmp_path, 'DeferredInfoHook', max_iters=2)
+    breaks = Breaks()
+    runner.register_hook(breaks)
+    with pytest.raises(RuntimeError, match='broken'):
+        runner.train()
+    hook = next(h for h in runner.hooks if isinstance(h, DeferredInfoHook))
+    assert hook._pending
+    hook.before_train(runner)
+    assert not hook._pending
+    assert len(hook._undo) == 1
+    hook._restore()
     assert runner.optim_wrapper.clip_func is torch.nn.utils.clip_grad_norm_

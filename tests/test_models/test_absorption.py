@@ -5,9 +5,9 @@ from itertools import product
 import pytest
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peak_memory import track
+from benchmarks.products import count_flop
 from mmocl.models.layers import token_variance, variance_floor
 from mmocl.models.slot_heads import (
     ProbabilisticSlotAttention,
@@ -184,45 +184,81 @@ def test_one_spread_for_all_updates_changes_nothing(cls, gradient, monkeypatch) 
 
 @pytest.mark.parametrize('num_heads', [1, 4])
 @pytest.mark.parametrize('num_iters', [0, 1, 3])
-@pytest.mark.parametrize('tokens', [4, 16, 64])
-def test_the_form_with_fewer_operations_is_taken(tokens, num_iters, num_heads, monkeypatch) -> None:
-    """Operations as PyTorch counts them, not as we do."""
+@pytest.mark.parametrize('num_tokens', [4, 16, 64, 256])
+@pytest.mark.parametrize('gradient', ['unrolled', 'implicit', 'bilevel', 'none'])
+def test_the_form_with_fewer_operations_is_taken(
+    num_tokens, num_iters, num_heads, gradient, monkeypatch
+) -> None:
+    """Operations of both passes as PyTorch counts them, not as we do."""
+    learns = gradient != 'none'
     head = SlotAttention(
-        {'type': 'LearnedSlots', 'num_slots': 4}, 32, num_iters=num_iters, num_heads=num_heads
+        {'type': 'LearnedSlots', 'num_slots': 4},
+        32,
+        num_iters=num_iters,
+        num_heads=num_heads,
+        gradient=gradient if learns else 'unrolled',
     )
-    features = Features(torch.randn(2, tokens, 32), (1, tokens))
+    tokens = torch.randn(2, num_tokens, 32, requires_grad=True)
 
     def operations() -> int:
-        with FlopCounterMode(display=False) as counter:
-            head(features)
-        return counter.get_total_flops()
+        def call() -> None:
+            with torch.set_grad_enabled(learns):
+                output = head(Features(tokens * 1, (1, num_tokens)))
+            if learns:
+                (output.slots.sum() + output.attn.square().sum()).backward()
+
+        return count_flop(call)
 
     taken = operations()
     counts = []
     for absorbs in (False, True):
         monkeypatch.setattr(slot_attention, 'absorbing_saves', lambda *_, a=absorbs: a)
         counts.append(operations())
-    assert taken == min(counts)
+    # The last update's backward pass has no part in the first slots, which is not counted.
+    assert taken <= 1.03 * min(counts)
 
 
 def test_both_forms_are_taken() -> None:
     """With one head and equal widths they meet where there are as many tokens as slots x steps."""
-    assert not absorbing_saves(21, 7, 1, 64, 64, 3)
-    assert absorbing_saves(22, 7, 1, 64, 64, 3)
-    assert not absorbing_saves(256, 7, 16, 256, 256, 10)
+    assert not absorbing_saves(21, 7, 1, 64, 64, 3, 'unrolled')
+    assert absorbing_saves(22, 7, 1, 64, 64, 3, 'unrolled')
+    assert not absorbing_saves(256, 7, 16, 256, 256, 10, 'unrolled')
+    # The map of the tokens is differentiated wholly, of the updates one.
+    assert absorbing_saves(256, 7, 4, 64, 64, 3, 'bilevel')
+    assert not absorbing_saves(256, 7, 4, 64, 64, 3, 'unrolled')
 
 
-def test_a_subclass_keeps_its_own_projections() -> None:
+def test_a_subclass_keeps_its_own_projections_and_steps() -> None:
     class Shifted(SlotAttention):
         def project(self, tokens):
             keys, values = super().project(tokens)
             return keys, values + 100
 
-    torch.manual_seed(0)
-    head = Shifted({'type': 'LearnedSlots', 'num_slots': 2}, 8)
-    inputs = head.prepare(Features(torch.randn(1, 64, 8), (8, 8)), None, 2, 3)
+    class Watching(SlotAttention):
+        def step(self, state, inputs):
+            assert not inputs.absorbed
+            return super().step(state, inputs)
+
+    class Adapted(nn.Linear):
+        """As adapters of trained layers are."""
+
+    features = Features(torch.randn(1, 64, 8), (8, 8))
+    settings = {'type': 'LearnedSlots', 'num_slots': 2}
+    assert SlotAttention(settings, 8).prepare(features, None, 2, 3).absorbed
+    inputs = Shifted(settings, 8).prepare(features, None, 2, 3)
     assert not inputs.absorbed
     assert inputs.values.mean() > 90
+    Watching(settings, 8)(features)
+    for name, cls in product(('to_key', 'to_value'), (SlotAttention, ProbabilisticSlotAttention)):
+        head = cls(settings, 8)
+        setattr(head, name, Adapted(8, 8))
+        keys_stay = cls is ProbabilisticSlotAttention and name == 'to_key'
+        assert head.prepare(features, None, 2, 3).absorbed == keys_stay
+    calls = []
+    head = SlotAttention(settings, 8)
+    head.to_key.register_forward_hook(lambda *_: calls.append(1))
+    head(features)
+    assert calls == [1]
 
 
 def test_tokens_are_kept_once_for_all_updates() -> None:

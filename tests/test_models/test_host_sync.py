@@ -9,9 +9,14 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmocl.models.decoders import ConvDecoder, MLPDecoder, SpatialBroadcastDecoder
+from mmocl.models.decoders import (
+    ConvDecoder,
+    MLPDecoder,
+    SpatialBroadcastDecoder,
+    TransformerDecoder,
+)
 from mmocl.models.slot_heads import ProbabilisticSlotAttention, SlotAttention, SlotMixture
-from mmocl.structures import Features
+from mmocl.structures import Features, Target
 
 START = {'type': 'GaussianSlots', 'num_slots': 4}
 HEADS = {
@@ -20,6 +25,8 @@ HEADS = {
     'psa': lambda: ProbabilisticSlotAttention(START, 8, prune_threshold=0.1),
     'psa-map': lambda: ProbabilisticSlotAttention(START, 8, variance='map'),
     'smm': lambda: SlotMixture(START, 8, embed_channels=16),
+    'learned': lambda: SlotAttention({'type': 'LearnedSlots', 'num_slots': 4, 'sigma': 0.5}, 8),
+    'buffer': lambda: SlotAttention({'type': 'BufferSlots', 'num_slots': 4}, 8),
 }
 DECODERS = {
     'mlp': lambda: MLPDecoder(8, 5, (4, 6), hidden_channels=16),
@@ -60,6 +67,18 @@ def test_decoders_read_nothing_back(name) -> None:
         with torch.device('cuda'):
             decoder, slots = DECODERS[name](), torch.randn(2, 4, 8)
         _run(decoder, slots)
+
+
+@pytest.mark.parametrize('average_orders', [False, True])
+@pytest.mark.parametrize('training', [False, True])
+def test_orders_of_patches_read_nothing_back(training, average_orders) -> None:
+    with FakeTensorMode():
+        with torch.device('cuda'):
+            decoder = TransformerDecoder(
+                8, 8, (4, 6), orders=['rows', 'spiral'], average_orders=average_orders, num_heads=2
+            ).train(training)
+            slots, values = torch.randn(2, 4, 8), torch.randn(2, 24, 8)
+        _run(decoder, slots, Target(values, grid=(4, 6)))
 
 
 def test_reading_back_is_noticed() -> None:

@@ -1,6 +1,5 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from functools import wraps
 from typing import Any
 
 import torch
@@ -11,23 +10,36 @@ from torch import Tensor, nn
 
 from mmocl.registry import HOOKS
 
+#: Of our models, and of heads and necks in mmsegmentation's.
+PARTS = (
+    'backbone',
+    'slot_head',
+    'decoder',
+    'decode_head.slot_head',
+    'decode_head.decoder',
+    'neck.slot_head',
+)
+
 
 @HOOKS.register_module()
 class CompileHook(Hook):
     """Compile parts of the model with ``torch.compile``, each for batches of any size.
 
     MMEngine's ``compile=True`` takes the whole training step, with optimizer, log and checks of the
-    host in it, which gives many small graphs. Here every part is one graph, and the dimension of
-    the batch is a symbol, so that the last, smaller batch does not compile anew (a batch of one
-    does: there PyTorch always specialises). The names of weights stay, so checkpoints fit with and
-    without. Checks on values become assertions of the device, which raise a ``RuntimeError``.
+    host in it, which gives many small graphs. Here every part is one graph (one for training and
+    one for evaluation), and the dimension of the batch is a symbol, so that the last, smaller batch
+    does not compile anew. A batch of one image does, since there PyTorch always specialises, and so
+    does the first change of a number that a hook anneals. The names of weights stay, so checkpoints
+    fit with and without. Checks on values become assertions of the device, which raise a
+    ``RuntimeError``. With ``active`` slots (``prune_threshold``) a decoder splits into several
+    graphs, as their number is read back.
 
     Use it by ``custom_hooks = [dict(type='StrictCheckpointHook'), dict(type='CompileHook')]``, or
     by ``tools/train.py --compile``.
 
     Args:
-        parts: Which parts of the model; those that it does not have are left out, but one has to be
-            there.
+        parts: Paths of parts of the model, dots between names; those that it does not have are left
+            out, but one has to be there.
         backend: Compiler, see ``torch.compile``.
         mode: Its mode; ``'reduce-overhead'`` uses CUDA graphs.
         fullgraph: Raise where a part does not fit into one graph, instead of splitting it.
@@ -40,8 +52,8 @@ class CompileHook(Hook):
 
     def __init__(
         self,
-        parts: Sequence[str] = ('backbone', 'slot_head', 'decoder', 'decode_head'),
-        backend: str = 'inductor',
+        parts: Sequence[str] = PARTS,
+        backend: str | Callable = 'inductor',
         mode: str | None = None,
         fullgraph: bool = False,
     ) -> None:
@@ -55,35 +67,45 @@ class CompileHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Compile what is there; the work itself is done when the parts first run."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        found = [name for name in self.parts if isinstance(getattr(model, name, None), nn.Module)]
+        names = self.compile(model)
+        runner.logger.info(
+            f'Compiling {", ".join(names)} ({self.backend}); the first iterations are slow.'
+        )
+
+    def compile(self, model: nn.Module) -> list[str]:
+        """Compile the parts of a model; return the names of those that it has."""
+        found = {name: part for name in self.parts if (part := _find_part(model, name)) is not None}
         if not found:
             names = [name for name, _ in model.named_children()]
             raise ValueError(
                 f'CompileHook: the {type(model).__name__} has none of the parts {self.parts}; '
                 f'expected some of {names}.'
             )
-        for name in found:
-            part = getattr(model, name)
-            if not getattr(part.forward, 'is_compiled', False):
-                part.forward = self._compiled(part.forward)
-        runner.logger.info(
-            f'Compiling {", ".join(found)} ({self.backend}); the first iterations are slow.'
-        )
+        for part in found.values():
+            if part._compiled_call_impl is None:
+                part.compile(backend=self.backend, mode=self.mode, fullgraph=self.fullgraph)
+                # Not in the compiled call, where it would be too late; copies of a module leave it.
+                part._compiled_call_impl = _with_any_batch(part._compiled_call_impl)
+        return list(found)
 
-    def _compiled(self, forward: Callable) -> Callable:
-        compiled = torch.compile(
-            forward, backend=self.backend, mode=self.mode, fullgraph=self.fullgraph
-        )
 
-        @wraps(forward)
-        def run(*args: Any, **options: Any) -> Any:
-            for tensor in find_tensors([args, options]):
-                if tensor.ndim:
-                    torch._dynamo.maybe_mark_dynamic(tensor, 0)
-            return compiled(*args, **options)
+def _find_part(model: nn.Module, path: str) -> nn.Module | None:
+    part: Any = model
+    for name in path.split('.'):
+        part = getattr(part, name, None)
+    return part if isinstance(part, nn.Module) else None
 
-        run.is_compiled = True  # type: ignore[attr-defined]
-        return run
+
+def _with_any_batch(call: Callable) -> Callable:
+    """Mark the batch of all inputs as a symbol before each call."""
+
+    def run(*args: Any, **options: Any) -> Any:
+        for tensor in find_tensors([args, options]):
+            if tensor.ndim:
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return call(*args, **options)
+
+    return run
 
 
 def find_tensors(value: Any) -> Iterator[Tensor]:

@@ -26,12 +26,14 @@ class DeferredInfoHook(RuntimeInfoHook):
     def __init__(self) -> None:
         self._pending: list[tuple[str, float | Tensor]] = []
         self._undo: list[Callable[[], None]] = []
-        self._interval = 1
+        self._intervals = [1]
 
     def before_train(self, runner: Runner) -> None:
         """Take over the norm of the gradients; see when losses are shown."""
         super().before_train(runner)
-        self._interval = next((h.interval for h in runner.hooks if isinstance(h, LoggerHook)), 1)
+        self._restore()  # after a training that broke off
+        self._pending = []
+        self._intervals = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
         wrapper = runner.optim_wrapper
         for part in [wrapper] if isinstance(wrapper, OptimWrapper) else wrapper.values():
             if part.clip_grad_kwargs:
@@ -47,7 +49,7 @@ class DeferredInfoHook(RuntimeInfoHook):
         """Keep the losses; hand all over if a line of the log comes next."""
         for name, value in (outputs or {}).items():
             self._keep(f'train/{name}', value)
-        shown = self.every_n_inner_iters(batch_idx, self._interval)
+        shown = any(self.every_n_inner_iters(batch_idx, n) for n in self._intervals)
         if shown or self.end_of_epoch(runner.train_dataloader, batch_idx):
             self._hand_over(runner)
 
@@ -60,8 +62,7 @@ class DeferredInfoHook(RuntimeInfoHook):
         """Hand over what is left, and give the gradients' norm back to its wrapper."""
         super().after_train(runner)
         self._hand_over(runner)
-        while self._undo:
-            self._undo.pop()()
+        self._restore()
 
     def _take_norm(self, wrapper: OptimWrapper) -> None:
         """Let the wrapper's clipping return nothing, so that the wrapper reads nothing."""
@@ -75,14 +76,22 @@ class DeferredInfoHook(RuntimeInfoHook):
         wrapper.clip_func = clip_quietly
         self._undo.append(lambda: setattr(wrapper, 'clip_func', clip))
 
+    def _restore(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
     def _keep(self, name: str, value: float | Tensor) -> None:
         self._pending.append((name, value.detach() if isinstance(value, Tensor) else value))
 
     def _hand_over(self, runner: Runner) -> None:
         """Give all that was kept to the message hub, in order."""
-        tensors = [value.reshape(()) for _, value in self._pending if isinstance(value, Tensor)]
-        values = iter(torch.stack(tensors).tolist() if tensors else [])
+        tensors = [value for _, value in self._pending if isinstance(value, Tensor)]
+        # One transfer for all of a type and device.
+        groups: dict[tuple, list[Tensor]] = {}
+        for tensor in tensors:
+            groups.setdefault((tensor.dtype, tensor.device), []).append(tensor.reshape(()))
+        read = {key: iter(torch.stack(group).tolist()) for key, group in groups.items()}
         for name, value in self._pending:
-            number = next(values) if isinstance(value, Tensor) else value
+            number = next(read[value.dtype, value.device]) if isinstance(value, Tensor) else value
             runner.message_hub.update_scalar(name, number)
         self._pending = []

@@ -15,7 +15,8 @@ def broadcast_conv(
     canvas of one value. What such a canvas becomes repeats itself away from the borders: it is
     computed on the smallest canvas that has both borders and one pixel between them, which is then
     stretched. On canvases of less than 16 times its size stretching takes longer than it saves
-    (8x8, on a CPU): they pass the layer as they are.
+    (8x8, on a CPU): they pass the layer as they are, and so do all where the layer has groups or
+    dilation.
 
     Args:
         layer: A layer that multiplies height and width by its stride.
@@ -25,7 +26,8 @@ def broadcast_conv(
     sizes = position.shape[-2:]
     borders = [_borders(layer, dim) for dim in (0, 1)]
     small = [min(size, sum(border) + 1) for size, border in zip(sizes, borders, strict=True)]
-    if 16 * math.prod(small) > math.prod(sizes):
+    plain = layer.groups == 1 and layer.dilation == (1, 1)
+    if not plain or 16 * math.prod(small) > math.prod(sizes):
         return layer(vectors[:, :, None, None] + position)
     assert isinstance(layer.padding, tuple)
     maps = functional.conv_transpose2d(
@@ -39,7 +41,8 @@ def broadcast_conv(
     for dim in (0, 1):
         if small[dim] < sizes[dim]:
             maps = _stretch(maps, 2 + dim, sizes[dim], *borders[dim])
-    return maps + layer(position[None])
+    # The first one gives the order of memory, which may be channels-last.
+    return layer(position[None]) + maps
 
 
 def _borders(layer: nn.ConvTranspose2d, dim: int) -> tuple[int, int]:

@@ -178,7 +178,7 @@ def _pieces(points: Tensor) -> list[tuple[slice, slice]]:
     if points.device.type != 'cpu' or torch.compiler.is_compiling():
         return [(slice(None), slice(None))]
     num_rows = max(1, PIECE // width)
-    num_images = max(1, num_rows // num_tokens)
+    num_images = max(1, num_rows // max(1, num_tokens))
     return [
         (slice(image, image + num_images), slice(token, token + num_rows))
         for image in range(0, batch, num_images)

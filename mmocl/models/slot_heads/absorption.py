@@ -1,3 +1,6 @@
+import torch
+
+
 def absorbing_saves(
     num_tokens: int,
     num_slots: int,
@@ -5,6 +8,7 @@ def absorbing_saves(
     token_dim: int,
     slot_dim: int,
     num_updates: int,
+    gradient: str,
 ) -> bool:
     """Say whether a linear map of the tokens is cheaper when the slots go through it instead.
 
@@ -16,11 +20,17 @@ def absorbing_saves(
     - tokens mapped: ``N C D + T K N D``,
     - slots mapped: ``T (K C D + H K N C)``.
 
-    With one head and C = D the slots are mapped if there are more tokens than T K. A backward pass
-    doubles each part and so changes nothing. No update at all looks at the keys once.
+    With one head and C = D the slots are mapped if there are more tokens than T K. What is
+    differentiated counts three times, as its backward pass takes twice the forward one: the map of
+    the tokens, and the updates that the gradient mode differentiates. No update at all looks at the
+    keys once.
     """
     num_updates = max(num_updates, 1)
-    pairs = num_updates * num_slots * num_tokens
-    map_tokens = num_tokens * token_dim * slot_dim + pairs * slot_dim
-    map_slots = num_updates * num_slots * token_dim * slot_dim + num_heads * pairs * token_dim
+    map_passes, update_passes = 1, num_updates
+    if torch.is_grad_enabled():
+        map_passes += 2
+        update_passes += 2 * (num_updates if gradient == 'unrolled' else 1)
+    pairs = update_passes * num_slots * num_tokens
+    map_tokens = map_passes * num_tokens * token_dim * slot_dim + pairs * slot_dim
+    map_slots = update_passes * num_slots * token_dim * slot_dim + num_heads * pairs * token_dim
     return map_slots < map_tokens

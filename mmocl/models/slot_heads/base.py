@@ -1,6 +1,5 @@
 from abc import ABCMeta, abstractmethod
 from dataclasses import replace
-from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from mmocl.models.initializers import SlotInitializer
 from mmocl.models.layers import require
+from mmocl.models.slot_heads.checks import check_mask, non_negative, require_num_slots
 from mmocl.models.slot_heads.mixture import restrict
 from mmocl.registry import MODELS
 from mmocl.structures import Features, SlotInputs, SlotOutput, SlotState
@@ -79,12 +79,12 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
         slot_dim = in_channels if slot_dim is None else slot_dim
         self.in_channels = in_channels
         self.slot_dim = slot_dim
-        self.num_iters = _non_negative(num_iters)
+        self.num_iters = non_negative(num_iters)
         self.gradient = gradient
         self.extra_step = extra_step
         self.initializer: Any = initializer
         if isinstance(initializer, dict):
-            _require_num_slots(initializer)
+            require_num_slots(initializer)
             self.initializer = MODELS.build({'slot_dim': slot_dim, **initializer})
         if not isinstance(self.initializer, SlotInitializer):
             raise ValueError(
@@ -177,7 +177,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
                 graphs the last two are RuntimeErrors that come later, see
                 :func:`~mmocl.models.layers.require`.
         """
-        num_iters = self.num_iters if num_iters is None else _non_negative(num_iters)
+        num_iters = self.num_iters if num_iters is None else non_negative(num_iters)
         features = self._checked(features)
         features = replace(features, tokens=self.embed(features.tokens), layers=None)
         learns = torch.is_grad_enabled() and self.gradient != 'implicit'
@@ -190,7 +190,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
                 f'use at most as many slots as tokens (grid {features.grid}).'
             )
         if slot_mask is not None:
-            _check_mask('slot_mask', slot_mask, init.mean.shape[:2])
+            check_mask('slot_mask', slot_mask, init.mean.shape[:2])
         num_updates = num_iters + self.extra_step if num_iters else 0
         inputs = self.prepare(features, slot_mask, num_slots, num_updates)
         steps: list[tuple[SlotState, Tensor]] | None = [] if keep_steps else None
@@ -251,7 +251,7 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
                 f'got {tokens.shape[2]}; set in_channels, or the out_channels of the backbone.'
             )
         if features.mask is not None:
-            _check_mask('features.mask', features.mask, tokens.shape[:2])
+            check_mask('features.mask', features.mask, tokens.shape[:2])
             # Whatever padding holds must not reach means that are taken for precision's sake.
             tokens = tokens.masked_fill(~features.mask[:, :, None], 0)
         # One reduction over the tokens; NaN and infinity both survive the sum.
@@ -262,35 +262,6 @@ class SlotHead(BaseModule, metaclass=ABCMeta):
             lambda: f'({(~tokens.isfinite()).sum().item()} of {tokens.numel()} are not finite.)',
         )
         return replace(features, tokens=tokens)
-
-
-def _require_num_slots(initializer: dict) -> None:
-    """Refuse a config without the number of slots, with its key instead of Python's words."""
-    kind = initializer.get('type')
-    kind = MODELS.find(kind) if isinstance(kind, str) else kind
-    # What has no type, or an unknown one, gets its error where it is built.
-    asked = signature(kind).parameters.get('num_slots') if kind else None
-    missing = asked is not None and asked.default is Parameter.empty
-    if missing and initializer.get('num_slots') is None:
-        raise ValueError(
-            f'slot_head.initializer.num_slots is missing; {initializer["type"]} needs the number '
-            f'of slots, got {initializer}.'
-        )
-
-
-def _non_negative(num_iters: int) -> int:
-    if num_iters < 0 or num_iters != int(num_iters):
-        raise ValueError(f'num_iters must be a whole number of at least 0, got {num_iters}.')
-    return int(num_iters)
-
-
-def _check_mask(name: str, mask: Tensor, shape: tuple[int, ...]) -> None:
-    if mask.dtype != torch.bool or mask.shape != shape:
-        raise ValueError(
-            f'{name} must be a bool tensor of shape {tuple(shape)}, got {mask.dtype} of '
-            f'{tuple(mask.shape)}.'
-        )
-    require(mask.any(dim=1).all(), f'{name} leaves an image with nothing.')
 
 
 def _straight_through(value: Tensor, source: Tensor) -> Tensor:

@@ -178,9 +178,11 @@ class ProbabilisticSlotAttention(SlotHead):
         if (
             self.projections == 'qkv'
             and self.variance_space == 'key'
-            # A subclass may have values of another kind.
+            # A subclass may do something else.
             and type(self).project is ProbabilisticSlotAttention.project
-            and absorbing_saves(*sizes)
+            and type(self).step is ProbabilisticSlotAttention.step
+            and type(self.to_value) is nn.Linear
+            and absorbing_saves(*sizes, self.gradient)
         ):
             tokens = self.norm_tokens(features.tokens)
             keys = self.to_key(tokens)
