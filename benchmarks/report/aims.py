@@ -36,7 +36,7 @@ class Aim:
 
 
 BOTH = ('forward', 'forward + backward')
-PAPER = {'model': 'DINOSAUR', 'backbone': ('ViT-B/16', 'ViT-S/14'), 'decoder': '3 x 2048'}
+PAPER = {'model': ('DINOSAUR', 'PSA'), 'backbone': ('ViT-B/16', 'ViT-S/14'), 'decoder': '3 x 2048'}
 OURS = {'part': 'against PyPI', 'form': 'SlotAttention'}
 FREE = {
     'part': ('SlotAttention', 'SMM', 'PSA, EM', 'PSA, EM on tokens', 'PSA, GRU and MLP'),
@@ -64,7 +64,12 @@ AIMS = [
             *rest,
         )
         for shape in ('8 x 7 x 1024 x 64', '1 x 7 x 16384 x 64')
-        for what, *rest in (('time', 'faster', 5), ('memory', 'less_memory', 10))
+        for what, *rest in (
+            ('time', 'faster', 5),
+            ('memory', 'less_memory', 10),
+            ('time against a lean direct form', 'faster_than_lean'),
+            ('memory against a lean direct form', 'less_memory_than_lean'),
+        )
     ),
     Aim(
         'implicit or bilevel against unrolled, T = 3, worst head: saved by the iterations',

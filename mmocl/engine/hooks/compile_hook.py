@@ -84,8 +84,9 @@ class CompileHook(Hook):
         for part in found.values():
             if part._compiled_call_impl is None:
                 part.compile(backend=self.backend, mode=self.mode, fullgraph=self.fullgraph)
+                call: Any = part._compiled_call_impl
                 # Not in the compiled call, where it would be too late; copies of a module leave it.
-                part._compiled_call_impl = _with_any_batch(part._compiled_call_impl)
+                part._compiled_call_impl = _with_any_batch(call)
         return list(found)
 
 
