@@ -91,16 +91,16 @@ def draw_densities(rows: Iterable[Mapping[str, Any]]) -> Figure | None:
             curves.setdefault((row['form'], row['pass']), []).append(point)
     if not curves:
         return None
-    figure = Figure(figsize=(8, 3.2), layout='constrained')
+    figure = Figure(figsize=(9.5, 3.2), layout='constrained')
     for axes, place, label in zip(figure.subplots(1, 2), (1, 2), ('ms', 'MB'), strict=True):
         for (form, passes), points in curves.items():
             points = sorted(points)
-            style = '-' if form == 'ours' else '--'
+            style = {'ours': '-', 'direct': '--'}.get(form, ':')
             color = 'C0' if passes == 'forward' else 'C1'
             x, y = [p[0] for p in points], [p[place] for p in points]
             axes.plot(x, y, style, color=color, marker='o', markersize=3, label=f'{form}, {passes}')
         _log(axes, 'tokens N', label)
-    axes.legend(fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc='outside right', fontsize=8)
     return figure
 
 
