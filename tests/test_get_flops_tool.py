@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from torch.utils.flop_counter import FlopCounterMode
 
+from mmocl.models.slot_heads import ProbabilisticSlotAttention
 from mmocl.registry import MODELS
+from mmocl.structures import Features
+from tools.get_flops import _count
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/psa/psa_conv_sprites.py'
@@ -103,3 +107,14 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path) -> None:
     torch.save({'state_dict': {'w': torch.zeros(1)}}, tmp_path / 'model.pth')
     with pytest.raises(AssertionError, match='does not fit the model of the config'):
         get_flops(str(tmp_path / 'model.pth'), '--num-images', '1')
+
+
+def test_products_in_place_are_counted() -> None:
+    """Those of the densities are; each has an E-step's two products of tokens and Gaussians."""
+    head = ProbabilisticSlotAttention({'type': 'LearnedSlots', 'num_slots': 3}, 8, num_iters=1)
+    features = Features(torch.randn(1, 16, 8), (4, 4))
+    total, _ = _count(lambda: head(features))
+    with FlopCounterMode(display=False) as counter:
+        head(features)
+    # Rows of Gaussians are filled up to four; the M-step's two products have no such rows.
+    assert total - counter.get_total_flops() == 2 * (2 * 4 * 16 * 8) + 2 * (2 * 3 * 16 * 8)
