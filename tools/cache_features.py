@@ -10,19 +10,21 @@ its own for every image; give it several times for several draws.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import timm
 import torch
-from mmengine.config import Config, DictAction
+from cache_tool import at_least, cache_parser, image_files, read_config, run_tool
 from mmengine.registry import init_default_scope
 from PIL import Image
-from shard_processes import Make, image_files, write_shards
-from torch import Tensor
+from shard_processes import Make, corrupt_image, write_shards
+from torch import Tensor, nn
 
 from mmocl.datasets import ViewImages
-from mmocl.datasets.cache_views import VIEWS, view_steps
+from mmocl.datasets.cache_views import VIEWS, dropped_steps, view_steps
+from mmocl.datasets.feature_cache import TOKENS_VERSION
 from mmocl.datasets.shards import ShardPlan, ShardWriter
 from mmocl.datasets.transforms import CorruptImageError
 from mmocl.models.backbones import TimmBackbone
@@ -32,33 +34,20 @@ from mmocl.version import __version__
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--out', required=True, help='folder to write')
-    parser.add_argument(
-        '--split', choices=['train', 'val', 'test'], default='train', help='which dataloader'
+    parser = cache_parser(
+        __doc__,
+        shard_size=512,
+        processes='one for every GPU; on a CPU, where a process takes one thread, for every thread '
+        'of PyTorch',
     )
     parser.add_argument('--views', nargs='+', choices=VIEWS, default=['center'])
     parser.add_argument('--seed', type=int, default=0, help='of random views')
-    parser.add_argument('--batch-size', type=int, default=16, help='images a batch')
+    parser.add_argument('--batch-size', type=at_least(1), default=16, help='images a batch')
     parser.add_argument('--bf16', action='store_true', help='run the backbone in bfloat16')
-    parser.add_argument('--shard-size', type=int, default=512, help='images a file')
     parser.add_argument(
-        '--num-processes',
-        type=int,
-        help='default: one for every GPU; on a CPU, where a process takes one thread, for every '
-        'thread of PyTorch',
+        '--num-workers', type=at_least(0), help='loading processes each; default: 4 on GPUs'
     )
-    parser.add_argument(
-        '--num-workers', type=int, help='loading processes each; default: 4 on GPUs'
-    )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
     args = parser.parse_args()
-    for name in ('batch_size', 'shard_size'):
-        if getattr(args, name) < 1:
-            parser.error(f'--{name.replace("_", "-")} must be at least 1')
     for view in ('center', 'flip'):
         if args.views.count(view) > 1:
             parser.error(f'--views has {view} twice; only random ones differ')
@@ -67,10 +56,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.default_scope)
+    cfg, settings = read_config(args)
     on_gpu = torch.cuda.is_available()
     backbone = MODELS.build(cfg.model.backbone)
     if not isinstance(backbone, TimmBackbone):
@@ -78,44 +64,48 @@ def main() -> None:
             'Only the tokens of a frozen TimmBackbone stay valid in a cache, but model.backbone is '
             f'a {type(backbone).__name__}.'
         )
-    model = model_key(backbone, MODELS.build(cfg.model.data_preprocessor))
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    model = model_key(backbone, preprocessor)
 
-    settings = cfg[f'{args.split}_dataloader'].dataset
-    source = image_files(settings, f'{args.split}_dataloader.dataset')
-    infos = [source.get_data_info(i) for i in range(len(source))]
-    names = [source.relative_name(info) for info in infos]
+    paths, sizes = image_files(settings, f'{args.split}_dataloader.dataset')
+    names = list(sizes)
     views = [{'name': v, 'steps': view_steps(settings.pipeline, v)} for v in args.views]
-    images = ViewImages([info['img_path'] for info in infos], names, views, args.seed)
-
-    weights = backbone.state_dict()
-    # Spawned processes need no checkpoint: they get these.
-    config = {**cfg.model.backbone, 'checkpoint': None, 'pretrained': False}
-    arguments = (config, weights, cfg.model.data_preprocessor, args.bf16, cfg.default_scope)
-    layout = _layout(images, *arguments)
+    dropped = dropped_steps(settings.pipeline, args.views)
+    if dropped is not None:
+        print(f'Note: {dropped}.')
+    images = ViewImages(paths, names, views, args.seed)
+    layout = _layout(images[0], backbone, preprocessor, args.bf16)
     key = {
         **model,
         'views': views,
         'seed': args.seed if 'random' in args.views else None,
         'image_size': layout.pop('image_size'),
         'precision': 'bf16' if args.bf16 else 'fp32',
-        'mmocl': __version__,
+        'version': TOKENS_VERSION,
     }
     made_with = {
         'batch_size': args.batch_size,
         'device': 'cuda' if on_gpu else 'cpu',
+        'mmocl': __version__,
         'torch': torch.__version__,
         'timm': timm.__version__,
         'pillow': Image.__version__,
     }
-    writer = ShardWriter(
-        args.out, ShardPlan('features', key, names, args.shard_size, layout, made_with)
-    )
+    plan = ShardPlan('features', key, names, sizes, args.shard_size, layout, made_with)
+    writer = ShardWriter(args.out, plan)
     num_processes = args.num_processes or (
         torch.cuda.device_count() if on_gpu else torch.get_num_threads()
     )
     num_workers = args.num_workers if args.num_workers is not None else 4 * on_gpu
     write_shards(
-        writer, images, start_backbone, arguments, args.batch_size, num_processes, num_workers
+        writer,
+        images,
+        start_backbone,
+        (SentBackbone(backbone, cfg.model.backbone, cfg.default_scope), preprocessor, args.bf16),
+        args.batch_size,
+        num_processes,
+        num_workers,
+        2 * len(views) * math.prod(layout['grid']) * layout['channels'],
     )
     print(
         f'{len(names)} images, views {args.views}, grid {layout["grid"]}, {layout["channels"]} '
@@ -123,26 +113,44 @@ def main() -> None:
     )
 
 
-def start_backbone(
-    number: int,
-    config: dict[str, Any],
-    weights: dict[str, Tensor],
-    preprocessor: dict[str, Any],
-    bf16: bool,
-    scope: str,
-) -> Make:
-    """Build the backbone in a process; see ``write_shards``."""
+class SentBackbone:
+    """A backbone that another process makes anew, without its checkpoint.
+
+    One with ``position_resize='plain'`` could not be pickled.
+
+    Args:
+        module: The backbone.
+        config: What it was built of.
+        scope: The registry's.
+    """
+
+    def __init__(self, module: nn.Module, config: dict[str, Any], scope: str) -> None:
+        self.module = module
+        self.config = config
+        self.scope = scope
+
+    def __reduce__(self) -> tuple:
+        config = {**self.config, 'checkpoint': None, 'pretrained': False}
+        return _received, (self.module.state_dict(), config, self.scope)
+
+
+def _received(weights: dict[str, Tensor], config: dict[str, Any], scope: str) -> SentBackbone:
     init_default_scope(scope)
+    module = MODELS.build(config)
+    module.load_state_dict(weights)
+    return SentBackbone(module, config, scope)
+
+
+def start_backbone(number: int, sent: SentBackbone, preprocess: nn.Module, bf16: bool) -> Make:
+    """Prepare the backbone in a process; see ``write_shards``."""
     device = 'cpu'
     if torch.cuda.is_available():
         device = f'cuda:{number % torch.cuda.device_count()}'
     else:
         # The last bits depend on the number of threads, which must not on that of processes.
         torch.set_num_threads(1)
-    backbone = MODELS.build(config)
-    backbone.load_state_dict(weights)
-    backbone = backbone.to(device).eval()
-    preprocess = MODELS.build(preprocessor).to(device)
+    backbone = sent.module.to(device).eval()
+    preprocess = preprocess.to(device)
 
     @torch.no_grad()
     def make(batches: Iterable[list[dict]]) -> dict[str, Tensor]:
@@ -155,8 +163,6 @@ def start_backbone(
             found = found.to(torch.bfloat16).cpu()
             tokens.append(found.unflatten(0, images.shape[:2]))
             shapes += [item['file_shape'] for item in batch]
-        if not tokens:
-            return {}
         return {
             'tokens': torch.cat(tokens),
             'file_shape': torch.tensor(shapes, dtype=torch.int32),
@@ -165,18 +171,16 @@ def start_backbone(
     return make
 
 
-def _layout(images: ViewImages, *arguments: Any) -> dict[str, Any]:
-    """Sizes of images and tokens, from the first image that is not corrupt."""
-    for index in range(len(images)):
-        item = images[index]
-        if not isinstance(item, CorruptImageError):
-            break
-    else:
-        raise item
-    config, weights, preprocessor, bf16, _ = arguments
-    backbone = MODELS.build(config)
-    backbone.load_state_dict(weights)
-    inputs = MODELS.build(preprocessor)({'inputs': item['images'][:1]})['inputs']
+def _layout(
+    item: dict[str, Any] | CorruptImageError,
+    backbone: nn.Module,
+    preprocess: nn.Module,
+    bf16: bool,
+) -> dict[str, Any]:
+    """Sizes of images and tokens, from the first image."""
+    if isinstance(item, CorruptImageError):
+        raise corrupt_image(item)
+    inputs = preprocess({'inputs': item['images'][:1]})['inputs']
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=bf16):
         features = backbone(inputs)
     return {
@@ -187,4 +191,4 @@ def _layout(images: ViewImages, *arguments: Any) -> dict[str, Any]:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

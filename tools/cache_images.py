@@ -8,51 +8,34 @@ decoded at a reduced scale). A run that was killed is taken up by the same comma
 
 from __future__ import annotations
 
-import argparse
 import os
 
-from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
+from cache_tool import cache_parser, image_files, read_config, run_tool
 from PIL import Image
-from shard_processes import Make, image_files, write_shards
+from shard_processes import Make, write_shards
 
-from mmocl.datasets.image_cache import resize_steps
+from mmocl.datasets.image_cache import PIXELS_VERSION, resize_steps
 from mmocl.datasets.resized_images import ResizedImages, pack_resized
 from mmocl.datasets.shards import ShardPlan, ShardWriter
 from mmocl.version import __version__
 
+# Images that say how large the others are.
+_SAMPLE = 8
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--out', required=True, help='folder to write')
-    parser.add_argument(
-        '--split', choices=['train', 'val', 'test'], default='train', help='which dataloader'
-    )
-    parser.add_argument('--shard-size', type=int, default=1024, help='images a file')
-    parser.add_argument('--num-processes', type=int, help='default: one for every CPU')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
-    args = parser.parse_args()
-    if args.shard_size < 1:
-        parser.error('--shard-size must be at least 1')
-
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.default_scope)
-    settings = cfg[f'{args.split}_dataloader'].dataset
-    source = image_files(settings, f'{args.split}_dataloader.dataset')
-    infos = [source.get_data_info(i) for i in range(len(source))]
-    names = [source.relative_name(info) for info in infos]
+    args = cache_parser(__doc__, shard_size=1024, processes='one for every CPU').parse_args()
+    _, settings = read_config(args)
+    paths, sizes = image_files(settings, f'{args.split}_dataloader.dataset')
     steps = resize_steps(settings.pipeline)
-    images = ResizedImages([info['img_path'] for info in infos], steps)
-    key = {'steps': steps, 'mmocl': __version__}
-    made_with = {'pillow': Image.__version__}
-    writer = ShardWriter(args.out, ShardPlan('images', key, names, args.shard_size, {}, made_with))
+    images = ResizedImages(paths, steps)
+    key = {'steps': steps, 'version': PIXELS_VERSION}
+    made_with = {'pillow': Image.__version__, 'mmocl': __version__}
+    names = list(sizes)
+    plan = ShardPlan('images', key, names, sizes, args.shard_size, {}, made_with)
+    writer = ShardWriter(args.out, plan)
     num_processes = args.num_processes or os.cpu_count() or 1
-    write_shards(writer, images, start_packing, (), 16, num_processes, 0)
+    write_shards(writer, images, start_packing, (), 16, num_processes, 0, _image_bytes(images))
     print(f'{len(names)} images: {args.out}')
 
 
@@ -61,5 +44,12 @@ def start_packing(number: int) -> Make:
     return lambda batches: pack_resized([item for batch in batches for item in batch])
 
 
+def _image_bytes(images: ResizedImages) -> float:
+    """Mean bytes of a resized image, of a few."""
+    items = [images[i] for i in range(0, len(images), -(-len(images) // _SAMPLE))]
+    found = [item['img'].size for item in items if isinstance(item, dict)]
+    return sum(found) / max(1, len(found))
+
+
 if __name__ == '__main__':
-    main()
+    run_tool(main)

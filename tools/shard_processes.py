@@ -5,42 +5,23 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import queue
+import shutil
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from cache_tool import in_words
 from mmengine.utils import ProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mmocl.datasets import ObjectDataset
-from mmocl.datasets.shards import ShardPlan, ShardWriter
-from mmocl.datasets.shards.shard_writer import write_plan_shard
+from mmocl.datasets.shards import ShardPlan, ShardWriter, write_shard
 from mmocl.datasets.transforms import CorruptImageError
-from mmocl.registry import DATASETS
-
-# Names in a message.
-_MOST_NAMES = 10
 
 # Turns the batches of a shard into its tensors.
 Make = Callable[[Iterable[list[Any]]], dict[str, Tensor]]
-
-
-def image_files(settings: dict[str, Any], key: str) -> ObjectDataset:
-    """The data set of a config with nothing but its list of images.
-
-    Raises:
-        ValueError: If it is none of image files with a pipeline.
-    """
-    bare = {'pipeline': [], 'test_mode': False, 'token_cache': None, 'image_cache': None}
-    source = DATASETS.build({**settings, **bare}) if 'pipeline' in settings else None
-    if not isinstance(source, ObjectDataset):
-        raise ValueError(
-            f'{key} must be a data set of image files with a pipeline, such as CocoObjects, got '
-            f'{settings["type"]}.'
-        )
-    return source
 
 
 def write_shards(
@@ -51,6 +32,7 @@ def write_shards(
     batch_size: int,
     num_processes: int,
     num_workers: int,
+    image_bytes: float,
 ) -> None:
     """Make what a folder lacks, and finish it.
 
@@ -63,9 +45,11 @@ def write_shards(
         batch_size: Images a batch; a batch never holds images of two shards.
         num_processes: How many processes; one works in this process.
         num_workers: Loading processes each.
+        image_bytes: Expected bytes of an image in the cache.
 
     Raises:
-        ValueError: If images are corrupt.
+        OSError: If a shard cannot be written.
+        ValueError: If an image is corrupt, or the disk too small.
         RuntimeError: If a process ends early.
     """
     pending = writer.pending()
@@ -74,33 +58,47 @@ def write_shards(
     if total > todo:
         print(f'{total - todo} of {total} images are in {writer.folder} already.')
     if pending:
+        _require_space(writer.folder, todo * image_bytes)
         task = (writer.folder, writer.plan, dataset, start, arguments, batch_size, num_workers)
         parts = [pending[i::num_processes] for i in range(min(num_processes, len(pending)))]
         bar = ProgressBar(todo)
-        if len(parts) == 1:
-            corrupt: list[str] = []
-            _work(0, parts[0], task, bar.update, corrupt.extend)
-        else:
-            corrupt = _supervise(task, parts, bar)
-        print()
-        if corrupt:
-            # Training replaces such an image by another one, which would be cached under its name.
-            raise ValueError(
-                f'{len(corrupt)} images are corrupt; remove them from the split, and cache the '
-                f'others: {"; ".join(sorted(corrupt)[:_MOST_NAMES])}'
-            )
+        try:
+            if len(parts) == 1:
+                _work(0, parts[0], task, bar.update)
+            else:
+                _supervise(task, parts, bar)
+        finally:
+            print()  # behind the bar
     writer.finish()
 
 
-def _supervise(task: tuple, parts: Sequence[Sequence[int]], bar: ProgressBar) -> list[str]:
-    """Run a process for every part and wait; corrupt images."""
+def corrupt_image(error: CorruptImageError) -> CorruptImageError:
+    """What to say of an image that cannot be cached."""
+    # Training replaces such an image by another one, which would be cached under its name.
+    return CorruptImageError(
+        f'{error}. A cache has no place for a corrupt image: repair it, or remove it from the '
+        'split and give --out a new folder'
+    )
+
+
+def _require_space(folder: Path, num_bytes: float) -> None:
+    free = shutil.disk_usage(folder).free
+    print(f'About {in_words(num_bytes)} to write, {in_words(free)} free at {folder}.')
+    if num_bytes > free:
+        raise ValueError(
+            f'about {in_words(num_bytes)} have to be written, but the disk of {folder} has '
+            f'{in_words(free)} free'
+        )
+
+
+def _supervise(task: tuple, parts: Sequence[Sequence[int]], bar: ProgressBar) -> None:
+    """Run a process for every part and wait."""
     context = mp.get_context('spawn')
     messages = context.Queue()
     processes = [
         context.Process(target=_process, args=(i, part, task, messages, os.getpid()))
         for i, part in enumerate(parts)
     ]
-    corrupt: list[str] = []
     try:
         for process in processes:
             process.start()
@@ -120,9 +118,9 @@ def _supervise(task: tuple, parts: Sequence[Sequence[int]], bar: ProgressBar) ->
                 continue
             if what == 'error':
                 raise RuntimeError(f'a process failed; whole shards are kept:\n{value}')
-            if what == 'corrupt':
-                corrupt += value
-            elif what == 'images':
+            if what == 'refused':
+                raise ValueError(value)
+            if what == 'images':
                 bar.update(value)
             else:
                 ended.add(value)
@@ -133,7 +131,6 @@ def _supervise(task: tuple, parts: Sequence[Sequence[int]], bar: ProgressBar) ->
         for process in processes:
             if process.pid is not None:
                 process.join()
-    return corrupt
 
 
 def _process(number: int, shards: Sequence[int], task: tuple, messages: Any, parent: int) -> None:
@@ -145,46 +142,40 @@ def _process(number: int, shards: Sequence[int], task: tuple, messages: Any, par
         messages.put(('images', num_images))
 
     try:
-        _work(number, shards, task, report, lambda found: messages.put(('corrupt', found)))
+        _work(number, shards, task, report)
         messages.put(('end', number))
+    except (CorruptImageError, OSError) as error:
+        messages.put(('refused', str(error)))
     except Exception:
         messages.put(('error', traceback.format_exc()))
 
 
-def _work(
-    number: int,
-    shards: Sequence[int],
-    task: tuple,
-    report: Callable[[int], Any],
-    report_corrupt: Callable[[list[str]], Any],
-) -> None:
+def _work(number: int, shards: Sequence[int], task: tuple, report: Callable[[int], Any]) -> None:
     """Make some shards."""
     folder: Path
     plan: ShardPlan
     folder, plan, dataset, start, arguments, batch_size, num_workers = task
     make = start(number, *arguments)
-    batches = [
-        list(plan.rows(shard)[i : i + batch_size])
-        for shard in shards
-        for i in range(0, len(plan.rows(shard)), batch_size)
-    ]
+    batches = {
+        shard: [list(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
+        for shard, rows in ((shard, plan.rows(shard)) for shard in shards)
+    }
     loader = iter(
-        DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, collate_fn=list)
+        DataLoader(
+            dataset,
+            batch_sampler=list(chain.from_iterable(batches.values())),
+            num_workers=num_workers,
+            collate_fn=list,
+        )
     )
+
+    def load(num_batches: int) -> Iterator[list[Any]]:
+        for batch in islice(loader, num_batches):
+            for item in batch:
+                if isinstance(item, CorruptImageError):
+                    raise corrupt_image(item)
+            yield batch
+            report(len(batch))
+
     for shard in shards:
-        corrupt: list[str] = []
-
-        def whole(shard: int = shard, corrupt: list[str] = corrupt) -> Iterable[list[Any]]:
-            """Batches of a shard, as long as none of its images is corrupt."""
-            for _ in range(0, len(plan.rows(shard)), batch_size):
-                batch = next(loader)
-                corrupt += [str(item) for item in batch if isinstance(item, CorruptImageError)]
-                if not corrupt:
-                    yield batch
-                report(len(batch))
-
-        tensors = make(whole())
-        if corrupt:
-            report_corrupt(corrupt)
-        else:
-            write_plan_shard(folder, plan, shard, tensors)
+        write_shard(folder, plan, shard, make(load(len(batches[shard]))))

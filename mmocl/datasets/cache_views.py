@@ -17,6 +17,9 @@ NO_IMAGE = ('LoadObjectMasks', 'PackSlotInputs')
 def view_steps(pipeline: Sequence[dict | Callable], view: str) -> list[dict[str, Any]]:
     """Transforms that make one view of an image.
 
+    What is random, its name has to say, as the names of MMCV's random transforms do: another one
+    that draws numbers is taken for deterministic, and stays in every view.
+
     Args:
         pipeline: The pipeline of a dataset; only configs can be compared and thus cached.
         view: ``'center'`` leaves out steps named ``Random...`` and crops at the centre where the
@@ -50,6 +53,37 @@ def view_steps(pipeline: Sequence[dict | Callable], view: str) -> list[dict[str,
     return steps
 
 
+def dropped_steps(pipeline: Sequence[dict | Callable], views: Sequence[str]) -> str | None:
+    """Say which random steps of a pipeline do not run with a cache.
+
+    Args:
+        pipeline: Transforms, as configs.
+        views: Names of the views that are drawn from.
+
+    Returns:
+        A sentence that names them, and the views that would bring them; None if all run.
+    """
+    if 'random' in views:
+        return None
+    dropped = [step for step in map(complete_step, pipeline) if _is_random(step)]
+    more = ['random', 'random']
+    if all(map(_mirrors, dropped)):
+        more = ['flip']
+    if 'flip' in views:
+        dropped = [step for step in dropped if not _mirrors(step)]
+    if not dropped:
+        return None
+    names = ', '.join(
+        step['type'] if step['type'].startswith('Random') else f"{step['type']}(crop='random')"
+        for step in dropped
+    )
+    wanted = ' '.join([*dict.fromkeys([*views, 'center']), *more])
+    return (
+        f'{names} of the pipeline will not run on cached tokens, whose views are {list(views)}; '
+        f'tools/cache_features.py --views {wanted} makes more'
+    )
+
+
 def complete_step(step: dict | Callable) -> dict[str, Any]:
     """The config of a transform with its defaults, as it comes back from JSON.
 
@@ -75,6 +109,11 @@ def complete_step(step: dict | Callable) -> dict[str, Any]:
             'numbers, strings, lists and dicts'
         ) from error
     return {'type': found.__name__, **plain}
+
+
+def _mirrors(step: dict[str, Any]) -> bool:
+    """Whether the view ``'flip'`` stands for a random step."""
+    return step['type'] == 'RandomFlip' and step.get('direction') == 'horizontal'
 
 
 def _is_random(step: dict[str, Any]) -> bool:

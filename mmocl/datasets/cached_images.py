@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmocl.datasets.feature_cache import CacheSettings, cache_settings
@@ -29,9 +29,9 @@ class CachedImages:
         # ResizeCrop stays: what has its size already it only crops.
         self.steps = [step for step in steps if not isinstance(step, LoadImage)]
 
-    def require(self, names: Sequence[str]) -> None:
+    def require(self, images: Mapping[str, str]) -> None:
         """Refuse a cache that does not fit."""
-        self.cache.require(names, self._pipeline)
+        self.cache.require(images, self._pipeline)
 
     def add(self, info: dict[str, Any], name: str) -> None:
         """Add the resized image of an entry; its ground truth keeps the frame of the file."""

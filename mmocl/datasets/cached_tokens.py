@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mmengine.logging import print_log
+
+from mmocl.datasets.cache_views import dropped_steps
 from mmocl.datasets.feature_cache import CacheSettings, FeatureCache, cache_settings
 from mmocl.datasets.transforms import LoadImage, LoadObjectMasks, PackSlotInputs, ResizeCrop
 
@@ -29,13 +33,22 @@ class CachedTokens:
             settings['views'] = ['center']
         self.cache = FeatureCache(**settings)
         self._pipeline = pipeline
+        self._test_mode = test_mode
         self._crop = next((step for step in steps if isinstance(step, ResizeCrop)), None)
         self._load = next((step for step in steps if isinstance(step, LoadImage)), None)
         self.steps = [s for s in steps if isinstance(s, LoadObjectMasks | PackSlotInputs)]
 
-    def require(self, names: Sequence[str]) -> None:
-        """Refuse a cache that does not fit."""
-        self.cache.require(names, self._pipeline)
+    def require(self, images: Mapping[str, str]) -> None:
+        """Refuse a cache that does not fit, and warn of augmentation that it lacks."""
+        self.cache.require(images, self._pipeline)
+        drawn = [self.cache.key['views'][view]['name'] for view in self.cache.views]
+        dropped = None if self._test_mode else dropped_steps(self._pipeline, drawn)
+        if dropped is not None:
+            print_log(
+                f'token_cache {self.cache.folder}: {dropped}',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def add(self, info: dict[str, Any], name: str) -> None:
         """Add the tokens of an image, and what the transforms would have said of it."""

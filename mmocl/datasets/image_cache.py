@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ from jaxtyping import UInt8
 from mmocl.datasets.cache_views import complete_step
 from mmocl.datasets.feature_cache import require_version
 from mmocl.datasets.shards import ShardFolder, differences
+
+# Raised when the code changes what resized images are; caches of another version are refused.
+PIXELS_VERSION = 1
 
 
 class ImageCache:
@@ -28,16 +31,16 @@ class ImageCache:
         self._shards = ShardFolder(folder, 'images', verify)
         self.folder = self._shards.folder
         self.key: dict[str, Any] = self._shards.plan.key
-        require_version(self.key, self.folder)
+        require_version(self.key, self.folder, PIXELS_VERSION)
 
-    def require(self, names: Sequence[str], pipeline: Sequence[dict | Callable]) -> None:
+    def require(self, images: Mapping[str, str], pipeline: Sequence[dict | Callable]) -> None:
         """Raise a ``ValueError`` unless the cache fits a dataset.
 
         Args:
-            names: Names of its images.
+            images: Files of its images by name.
             pipeline: Its transforms.
         """
-        self._shards.require(names)
+        self._shards.require(images)
         found = differences(self.key['steps'], resize_steps(pipeline), 'pipeline')
         if found:
             raise ValueError(
@@ -49,14 +52,16 @@ class ImageCache:
     def image(self, name: str) -> UInt8[np.ndarray, 'H W 3']:
         """The resized image, mapped: its pixels are read where they are used."""
         file, row = self._shards.find(name)
-        start, stop = (int(file.row('offset', i)) for i in (row, row + 1))
-        height, width = file.row('shape', row).tolist()
-        return file.span('pixels', start, stop).reshape(height, width, 3)
+        start, stop = file.get_slice('offset')[row : row + 2].tolist()
+        height, width = file.get_slice('shape')[row].tolist()
+        image = file.get_slice('pixels')[start:stop].view(height, width, 3).numpy()
+        image.flags.writeable = False  # the same memory every time
+        return image
 
     def file_shape(self, name: str) -> tuple[int, int]:
         """Height and width of the file of an image."""
         file, row = self._shards.find(name)
-        height, width = file.row('file_shape', row).tolist()
+        height, width = file.get_slice('file_shape')[row].tolist()
         return height, width
 
 

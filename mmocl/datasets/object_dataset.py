@@ -38,7 +38,7 @@ class ObjectDataset(BaseDataset):
             the arguments ``verify`` and ``views`` of :class:`FeatureCache`. Its tokens, in
             bfloat16, become the inputs; of the pipeline only ``LoadObjectMasks`` and
             ``PackSlotInputs`` run. Every access draws one of the views; in test mode it is
-            ``'center'``.
+            ``'center'``. Image files that are there must have the sizes of when it was made.
         image_cache: A folder of ``tools/cache_images.py``, or a dict with it as ``folder`` and
             ``verify``. Its images take the place of ``LoadImage``; crops and flips still run.
         indices: Keep these images only; an int n means the first n.
@@ -80,7 +80,7 @@ class ObjectDataset(BaseDataset):
         if self._cached is not None:
             # Of the images of ``indices`` alone.
             infos = (self.get_data_info(i) for i in range(len(self)))
-            self._cached.require([self.relative_name(info) for info in infos])
+            self._cached.require({self.relative_name(info): info['img_path'] for info in infos})
         print_log(f'{type(self).__name__}: {len(self)} images of {self.where}', logger='current')
 
     @property

@@ -40,8 +40,6 @@ class ResizedImages(Dataset):
 
 def pack_resized(items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     """Tensors of a shard of an ``ImageCache``, from items of ``ResizedImages``."""
-    if not items:
-        return {}
     images = [item['img'] for item in items]
     return {
         'pixels': torch.from_numpy(np.concatenate([image.ravel() for image in images])),

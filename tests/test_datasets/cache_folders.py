@@ -1,13 +1,13 @@
 """Caches without a backbone, for tests of what reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from mmocl.datasets.cache_views import view_steps
+from mmocl.datasets.feature_cache import TOKENS_VERSION
 from mmocl.datasets.shards import ShardPlan, ShardWriter
-from mmocl.version import __version__
 
 
 def write_features(
@@ -16,17 +16,19 @@ def write_features(
     pipeline: Sequence[dict],
     file_shapes: Sequence[tuple[int, int]],
     views: Sequence[str] = ('center',),
+    sizes: Mapping[str, int] | None = None,
+    made_with: dict[str, str] | None = None,
     **key: object,
 ) -> torch.Tensor:
     """Write a feature cache of random tokens, and return them (images, views, 4, 5)."""
     tokens = torch.randn(len(names), len(views), 4, 5).bfloat16()
     about = {
         'views': [{'name': view, 'steps': view_steps(pipeline, view)} for view in views],
-        'mmocl': __version__,
+        'version': TOKENS_VERSION,
         **key,
     }
     layout = {'grid': [2, 2], 'channels': 5}
-    plan = ShardPlan('features', about, list(names), 2, layout, {})
+    plan = ShardPlan('features', about, list(names), dict(sizes or {}), 2, layout, made_with or {})
     writer = ShardWriter(folder, plan)
     for shard in writer.pending():
         rows = plan.rows(shard)

@@ -1,4 +1,6 @@
+import logging
 import pickle
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,15 @@ import pytest
 import torch
 from cache_folders import write_features
 
-from mmocl.datasets import CachedFeatures, ClevrMasks, CocoObjects, FeatureCache, VocObjects
+from mmocl.datasets import (
+    CachedFeatures,
+    ClevrMasks,
+    CocoObjects,
+    FeatureCache,
+    VocObjects,
+    cached_tokens,
+    feature_cache,
+)
 from mmocl.datasets.cache_views import view_steps
 from mmocl.datasets.transforms import LoadImage
 
@@ -138,14 +148,89 @@ def test_other_images_and_versions_are_refused(coco: Path, voc: Path, tmp_path: 
     write_features(tmp_path / 'a', NAMES[:1], PIPELINE, SHAPES)
     with pytest.raises(ValueError, match=r'lacks 2 images of the split \(first: val2017/0.jpg\)'):
         CocoObjects(coco, 'val2017', PIPELINE, test_mode=True, token_cache=tmp_path / 'a')
-    write_features(tmp_path / 'b', NAMES, PIPELINE, SHAPES, mmocl='0.0.1')
-    with pytest.raises(ValueError, match=r'was made by mmocl 0.0.1, but this is .*; make it again'):
+    write_features(tmp_path / 'b', NAMES, PIPELINE, SHAPES, version=0)
+    with pytest.raises(ValueError, match=r'of version 0, but this mmocl reads version 1; make it'):
         FeatureCache(tmp_path / 'b')
     write_features(tmp_path / 'c', NAMES, RANDOM, SHAPES, ['flip'])
     with pytest.raises(ValueError, match=r"has the views \['flip'\], but \['center'\] are wanted"):
         CocoObjects(coco, 'val2017', RANDOM, test_mode=True, token_cache=tmp_path / 'c')
     with pytest.raises(FileNotFoundError, match=r'no folder with cached features at .*none'):
         VocObjects(voc, 'val', token_cache=tmp_path / 'none')
+
+
+def test_files_of_another_size_are_refused(coco: Path, folder: Path) -> None:
+    size = (coco / NAMES[1]).stat().st_size
+    write_features(folder, NAMES, PIPELINE, SHAPES, sizes=dict.fromkeys(NAMES, size))
+    settings = {'pipeline': PIPELINE, 'test_mode': True, 'token_cache': folder}
+    with pytest.raises(ValueError, match=rf'was made of another image val.* had {size} bytes, but'):
+        CocoObjects(coco, 'val2017', **settings)
+    CocoObjects(coco, 'val2017', **settings, indices=1)
+    CachedFeatures(folder)
+    # Images need not be there.
+    dataset = CocoObjects(coco, 'val2017', **settings, indices=1)
+    (coco / NAMES[1]).unlink()
+    dataset.feature_cache.require({NAMES[1]: str(coco / NAMES[1])}, PIPELINE)
+
+
+def test_tokens_are_copies(folder: Path) -> None:
+    tokens = write_features(folder, NAMES, PIPELINE, SHAPES)
+    cache = FeatureCache(folder)
+    cache.tokens(NAMES[0], 0).zero_()
+    assert torch.equal(cache.tokens(NAMES[0], 0), tokens[0, 0])
+
+
+@pytest.mark.parametrize(
+    ('views', 'steps', 'message'),
+    [
+        (
+            ['center'],
+            RANDOM,
+            "ResizeCrop(crop='random'), RandomFlip of the pipeline will not run on cached tokens, "
+            "whose views are ['center']; tools/cache_features.py --views center random random m",
+        ),
+        (['center'], [*PIPELINE[:2], RANDOM[2]], '--views center flip makes more'),
+        (['flip', 'center'], RANDOM, ": ResizeCrop(crop='random') of the pipeline will"),
+        (['center', 'flip'], [*PIPELINE[:2], RANDOM[2]], None),
+        (['center', 'random'], RANDOM, None),
+        (['center'], [*PIPELINE[:2], PIPELINE[3]], None),
+    ],
+)
+def test_augmentation_that_no_view_has(
+    views: list[str],
+    steps: list[dict],
+    message: str | None,
+    coco: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(cached_tokens, 'print_log', lambda text, **_: warnings.append(text))
+    write_features(folder, NAMES, steps, SHAPES, views)
+    CocoObjects(coco, 'val2017', steps, token_cache=folder)
+    assert len(warnings) == (message is not None)
+    assert message is None or message in warnings[0]
+    CocoObjects(coco, 'val2017', steps, test_mode=True, token_cache={'folder': folder})
+    assert len(warnings) == (message is not None)
+
+
+def test_what_tokens_are_is_logged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[tuple] = []
+    record = lambda text, logger, level: logged.append((text, level))  # noqa: E731
+    monkeypatch.setattr(feature_cache, 'print_log', record)
+    for timm in (version('timm'), '0.0.1'):
+        about = {'made_with': {'timm': timm}, 'precision': 'bf16'}
+        write_features(folder / timm, NAMES, PIPELINE, SHAPES, **about)
+        FeatureCache(folder / timm)
+    (text, level), (warning, other) = logged
+    assert "tokens of 3 images, views ['center'], bf16, made with {'timm': " in text
+    assert (level, other) == (logging.INFO, logging.WARNING)
+    assert f'this is timm {version("timm")}' in warning
+
+
+def test_views_are_a_list(folder: Path) -> None:
+    write_features(folder, NAMES, PIPELINE, SHAPES)
+    with pytest.raises(ValueError, match=r"views must be a list of names, .* got 'center'"):
+        CachedFeatures({'folder': folder, 'views': 'center'})
 
 
 def test_views_of_a_pipeline() -> None:

@@ -2,13 +2,13 @@ import pickle
 import sys
 from pathlib import Path
 
+import cache_images
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 
 from mmocl.datasets import CocoObjects, ImageCache
-from tools import cache_images
 
 LOAD = {'type': 'LoadImage'}
 FLIP = {'type': 'RandomFlip', 'prob': 0.5}
@@ -116,10 +116,35 @@ def test_stale_and_unfit_caches_are_refused(coco: Path, cached) -> None:
     assert len(ImageCache(cache, verify=False).image('val2017/0.jpg')) == 24
 
 
-def test_corrupt_images_are_named(coco: Path, cached, tmp_path: Path) -> None:
+def test_a_corrupt_image_is_named(coco: Path, cached, tmp_path: Path) -> None:
     (coco / 'val2017/1.jpg').write_bytes(b'garbage')
-    steps = [LOAD, crop('center'), PACK]
-    with pytest.raises(ValueError, match=r'1 images are corrupt; remove .*val2017/1.jpg'):
-        cached(steps)
-    names = {path.name for path in (tmp_path / 'cache').iterdir()}
-    assert names == {'plan.json', 'shard-00001.safetensors'}
+    with pytest.raises(ValueError, match=r'val2017/1.jpg.* no place for a corrupt image'):
+        cached([LOAD, crop('center'), PACK])
+    assert [path.name for path in (tmp_path / 'cache').iterdir()] == ['plan.json']
+
+
+def test_expected_bytes_and_other_images(coco: Path, cached, capsys: pytest.CaptureFixture) -> None:
+    steps = [LOAD, crop('squash'), PACK]
+    cache = cached(steps)
+    assert 'About 0.01 MB to write' in capsys.readouterr().out
+    path = coco / 'val2017/1.jpg'
+    size = path.stat().st_size
+    path.write_bytes(b'other')
+    with pytest.raises(
+        ValueError, match=rf'another image val2017/1.jpg: it had {size} bytes, but has 5 now'
+    ):
+        CocoObjects(coco, 'val2017', steps, image_cache=cache)
+
+
+def test_images_cannot_be_written_to(coco: Path, cached) -> None:
+    cache = ImageCache(cached([LOAD, crop('center'), PACK]))
+    image = cache.image('val2017/0.jpg')
+    with pytest.raises(ValueError, match='read-only'):
+        image[:] = 0
+
+
+def test_another_version_is_refused(coco: Path, cached, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = cached([LOAD, crop('center'), PACK])
+    monkeypatch.setattr('mmocl.datasets.image_cache.PIXELS_VERSION', 2)
+    with pytest.raises(ValueError, match='content of version 1, but this mmocl reads version 2'):
+        ImageCache(cache)

@@ -1,8 +1,12 @@
+import errno
 import json
+import os
 import pickle
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -14,11 +18,16 @@ from mmocl.datasets.shards import (
     ShardWriter,
     differences,
     shard_file,
+    shard_folder,
+    shard_writer,
+    write_atomically,
     write_shard,
 )
 
 NAMES = [f'{i}.jpg' for i in range(5)]
-PLAN = ShardPlan('features', {'backbone': {'norm': True}}, NAMES, 2, {}, {'torch': '2'})
+PLAN = ShardPlan(
+    'features', {'backbone': {'norm': True}}, NAMES, {'0.jpg': 9}, 2, {}, {'torch': '2'}
+)
 VALUES = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).bfloat16()
 
 
@@ -49,24 +58,26 @@ def folder(tmp_path: Path) -> Path:
 def test_rows_are_read_from_safetensors(folder: Path) -> None:
     with safe_open(folder / 'shard-00001.safetensors', 'pt') as file:
         assert torch.equal(file.get_tensor('tokens'), VALUES[2:4])
-        assert file.metadata()['shard'] == '1'
+        assert json.loads(file.metadata()['mmocl']) == PLAN.about(1)
+    descriptors = os.listdir('/proc/self/fd') if os.path.exists('/proc/self/fd') else []
     shards = ShardFolder(folder, 'features')
+    shards.find(NAMES[0])
     data = pickle.dumps(shards)
     assert len(data) < 2000
     for reader in (shards, pickle.loads(data)):
         for i, name in enumerate(NAMES):
             file, row = reader.find(name)
-            assert torch.equal(file.row('tokens', row), VALUES[i])
-            assert torch.equal(file.row('tokens', row, 1), VALUES[i, 1])
-            assert int(file.row('number', row)) == i
-    # A copy: training may change it.
-    file.row('tokens', 0).zero_()
-    assert torch.equal(file.row('tokens', 0), VALUES[4])
+            assert torch.equal(file.get_slice('tokens')[row], VALUES[i])
+            assert torch.equal(file.get_slice('tokens')[row, 1], VALUES[i, 1])
+            assert int(file.get_slice('number')[row]) == i
+    if descriptors:
+        assert len(os.listdir('/proc/self/fd')) == len(descriptors)
 
 
 def test_a_resumed_folder_has_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     wanted = content(folder)
-    assert wanted.keys() == {'manifest.json', *(PLAN.file_name(i) for i in range(3))}
+    files = [f'shard-0000{i}.{kind}' for i in range(3) for kind in ('safetensors', 'json')]
+    assert wanted.keys() == {'manifest.json', *files}
     assert fill(folder) == []
     assert content(folder) == wanted
     other = tmp_path / 'other'
@@ -75,20 +86,48 @@ def test_a_resumed_folder_has_the_same_bytes(folder: Path, tmp_path: Path) -> No
     writer.write(1, tensors(1))
     (other / 'shard-00000.safetensors.17.tmp').write_bytes(b'half')
     # Whole, but of other work.
-    foreign = {'plan': replace(PLAN, key={}).digest, 'shard': '0'}
-    write_shard(other / PLAN.file_name(0), tensors(0), foreign)
+    write_shard(other, replace(PLAN, key={}), 0, tensors(0))
     writer.write(2, tensors(2))
     path = other / PLAN.file_name(2)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r'shard-00000.safetensors is missing or damaged; run'):
+    with pytest.raises(ValueError, match=r'shard-00000.json belongs to another cache; run'):
         writer.finish()
     del writer
     assert fill(other) == [0, 2]
     assert content(other) == wanted
 
 
+def test_a_shard_is_read_once_a_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    digest = shard_writer.file_digest
+    monkeypatch.setattr(
+        shard_writer, 'file_digest', lambda path: [read.append(path.name), digest(path)][1]
+    )
+    fill(tmp_path / 'new')
+    assert read == []
+    (folder / PLAN.file_name(1)).unlink()
+    assert fill(folder) == [1]
+    assert sorted(read) == ['shard-00000.safetensors', 'shard-00002.safetensors']
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'file'
+    write_atomically(path, b'old')
+    full = OSError(errno.ENOSPC, 'No space left on device')
+    for failure in (full, KeyboardInterrupt):
+        with monkeypatch.context() as patch:
+            patch.setattr(shard_file.os, 'fsync', Mock(side_effect=failure))
+            with pytest.raises(type(full) if failure is full else failure):
+                write_atomically(path, b'new')
+        assert path.read_bytes() == b'old'
+        # A full disk is not filled further.
+        assert len(list(tmp_path.iterdir())) == (1 if failure is full else 2)
+
+
 @pytest.mark.parametrize('moment', ['fsync', 'replace'])
-@pytest.mark.parametrize('which', range(5))
+@pytest.mark.parametrize('which', range(8))
 def test_a_stop_in_the_middle_of_a_write(
     moment: str, which: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,38 +148,78 @@ def test_a_stop_in_the_middle_of_a_write(
     assert content(tmp_path / 'other') == content(folder)
 
 
-def test_a_finished_folder_is_repaired(folder: Path) -> None:
+def damages(whole: bytes, other: bytes) -> Iterator[tuple[str, bytes | None]]:
+    """A file damaged in each of its parts; None if it is missing."""
+    data = 8 + int.from_bytes(whole[:8], 'little')
+    places = {'length': 0, 'sign': 7, 'brace': 8, 'header': data // 2, 'name': whole.index(b'tok')}
+    for name, place in {**places, 'padding': data - 1, 'data': data, 'end': -1}.items():
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        yield name, bytes(damaged)
+    yield from (('short', whole[:stop]) for stop in (0, 4, data // 2, data, len(whole) - 1))
+    yield 'long', whole + b'?'
+    yield 'garbage', b'\xff' * len(whole)
+    yield 'foreign', other
+    yield 'missing', None
+
+
+@pytest.mark.parametrize('finished', [True, False])
+def test_every_damage_of_a_shard_is_found_and_repaired(finished: bool, folder: Path) -> None:
     wanted = content(folder)
-    path = folder / PLAN.file_name(1)
-    flipped = bytearray(path.read_bytes())
-    flipped[-1] ^= 1
-    path.write_bytes(flipped)
-    (folder / PLAN.file_name(0)).unlink()
-    shutil.copy(folder / PLAN.file_name(1), folder / PLAN.file_name(0))
-    assert fill(folder) == [0, 1]
-    assert content(folder) == wanted
+    first, path = (folder / PLAN.file_name(i) for i in range(2))
+    for name, damaged in damages(path.read_bytes(), first.read_bytes()):
+        if damaged is None:
+            path.unlink()
+        else:
+            path.write_bytes(damaged)
+        if finished:
+            with pytest.raises(
+                ValueError, match=r'shard-00001.safetensors .* run tools/cache_feat'
+            ):
+                ShardFolder(folder, 'features')
+        else:
+            (folder / 'manifest.json').rename(folder / 'plan.json')
+        assert fill(folder) == [1], name
+        assert content(folder) == wanted, name
 
 
-def test_damage_is_named(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize('name', ['shard-00001.json', 'manifest.json', 'plan.json'])
+def test_damage_of_small_files_is_found_and_repaired(name: str, folder: Path) -> None:
+    wanted = content(folder)
+    whole = wanted['manifest.json' if name == 'plan.json' else name]
+    flipped = bytearray(whole)
+    flipped[whole.index(b'features' if b'features' in whole else b'"shard"') + 2] ^= 1
+    foreign = wanted['shard-00000.json']
+    shards = [1] if name.startswith('shard') else []
+    for damaged in (b'', b'{', b'[]', b'3', b'{}', b'\xff', bytes(flipped), foreign, None):
+        if name == 'plan.json':
+            (folder / 'manifest.json').unlink()
+        if damaged is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            (folder / name).write_bytes(damaged)
+        with pytest.raises(ValueError, match=r'run tools/cache_features.py again'):
+            ShardFolder(folder, 'features', verify=False)
+        assert fill(folder) == shards
+        assert content(folder) == wanted
+
+
+def test_what_is_damaged_is_named(folder: Path, tmp_path: Path) -> None:
     first, path = (folder / PLAN.file_name(i) for i in range(2))
     whole = path.read_bytes()
 
     def refused(message: str, verify: bool = True) -> None:
         with pytest.raises(ValueError, match=message):
-            ShardFolder(folder, 'features', verify)
+            ShardFolder(folder, 'features', verify).find(NAMES[2])
 
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     refused(r'shard-00001.safetensors is damaged: its bytes differ .* run tools/cache_features.py')
     ShardFolder(folder, 'features', verify=False)
-    for damaged in (whole[:-1], whole[:4], b''):
-        path.write_bytes(damaged)
-        refused(rf'00001.safetensors has {len(damaged)} bytes, expected {len(whole)}', verify=False)
+    path.write_bytes(whole[:-1])
+    refused(rf'00001.safetensors has {len(whole) - 1} bytes, expected {len(whole)}', verify=False)
     path.write_bytes(b'\xff' * len(whole))
     refused('00001.safetensors cannot be read', verify=False)
     shutil.copy(first, path)
-    refused('00001.safetensors belongs to another cache', verify=False)
-    other = replace(PLAN, key={})
-    write_shard(path, tensors(1), {'plan': other.digest, 'shard': '1'})
     refused('00001.safetensors belongs to another cache', verify=False)
     path.unlink()
     refused(r'shard-00001.safetensors is missing; run tools/cache_features.py again', verify=False)
@@ -150,17 +229,49 @@ def test_damage_is_named(folder: Path, tmp_path: Path) -> None:
     for change, message in (
         ({'format': 0}, r'holds features in format 0; expected features in format 1'),
         ({'kind': 'images'}, r'holds images in format 1; expected features'),
-        ({'shards': about['shards'][:2]}, 'manifest.json is damaged'),
         ({'color': 1}, 'manifest.json is damaged'),
+        ({'shard_size': 0}, 'manifest.json is damaged'),
+        ({'shard_size': 3}, 'shard-00000.json belongs to another cache'),
     ):
         manifest.write_text(json.dumps({**about, **change}))
         refused(message)
-    manifest.write_text('{')
-    refused(r'manifest.json is damaged \(Expecting')
+    manifest.write_text('[]')
+    refused(r'manifest.json is damaged')
     manifest.unlink()
     refused(r'is no finished cache, it has no manifest.json; run tools/cache_features.py again')
     with pytest.raises(FileNotFoundError, match=r'no folder with cached features at .*none; run'):
         ShardFolder(tmp_path / 'none', 'features')
+
+
+def test_much_is_announced_before_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(shard_folder, 'print_log', lambda text, logger: logged.append(text))
+    ShardFolder(folder, 'features')
+    monkeypatch.setattr(shard_folder, '_MUCH', 100)
+    ShardFolder(folder, 'features')
+    ShardFolder(folder, 'features', verify=False)
+    assert ['checked' in text for text in logged] == [True, False, True]
+    assert 'checking 0.0 GB, verify=False skips this' in logged[1]
+
+
+def test_what_is_not_ours_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    (folder / 'notes.tmp').write_text('mine')
+    (folder / 'shard-00000.safetensors.17.tmp').write_bytes(b'half')
+    fill(folder)
+    assert {'notes.tmp'} == {path.name for path in folder.glob('*.tmp')}
+    thesis = tmp_path / 'thesis'
+    thesis.mkdir()
+    for name in ('a.tex', 'manifest.json', 'manifest.json.17.tmp', 'b.tmp'):
+        (thesis / name).write_text('do not delete')
+    before = content(thesis)
+    with pytest.raises(ValueError, match=r'thesis is not empty \(a.tex, ...\), but nothing'):
+        ShardWriter(thesis, PLAN)
+    (thesis / 'manifest.json').write_text('{"name": "a web page"}')
+    with pytest.raises(ValueError, match=r'holds another cache: name is'):
+        ShardWriter(thesis, PLAN)
+    assert content(thesis).keys() == before.keys()
+    with pytest.raises(ValueError, match=r'a.tex is a file; expected a folder'):
+        ShardWriter(thesis / 'a.tex', PLAN)
 
 
 def test_another_plan_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -169,12 +280,16 @@ def test_another_plan_is_refused(folder: Path, tmp_path: Path) -> None:
         ShardWriter(folder, fewer)
     begun = tmp_path / 'begun'
     ShardWriter(begun, PLAN).pending()
+    # Nothing is lost as long as there is no shard.
+    writer = ShardWriter(begun, replace(PLAN, shard_size=3))
+    assert writer.pending() == [0, 1]
+    del writer
+    writer = ShardWriter(begun, PLAN)
+    writer.pending()
+    writer.write(0, tensors(0))
+    del writer
     with pytest.raises(ValueError, match=r'shard_size is 2 in the cache, but 3 is wanted'):
         ShardWriter(begun, replace(PLAN, shard_size=3))
-    (tmp_path / 'full').mkdir()
-    (tmp_path / 'full' / 'thesis.tex').write_text('do not delete')
-    with pytest.raises(ValueError, match=r'is no cache, but not empty either \(thesis.tex'):
-        ShardWriter(tmp_path / 'full', PLAN)
     writer = ShardWriter(begun, PLAN)
     with pytest.raises(ValueError, match='another process is writing into'):
         ShardWriter(begun, PLAN)
@@ -189,4 +304,14 @@ def test_differences() -> None:
         'b[1].c is 2 in the cache, but 3 is wanted',
         'd is a list of 9 in the cache, but [0] is wanted',
         'e is absent in the cache, but None is wanted',
+    ]
+
+
+def test_differences_behind_texts_that_begin_alike() -> None:
+    steps = [{'type': 'LoadImage', 'path': 'x' * 80}, {'type': 'RandomFlip'}]
+    assert differences(steps, steps[:1], 'steps') == [
+        "steps[1] is {'type': 'RandomFlip'} in the cache, but absent is wanted"
+    ]
+    assert differences({'a': 'x' * 200 + 'y'}, {'a': 'x' * 200 + 'z'}) == [
+        "a is ...y' in the cache, but ...z' is wanted"
     ]

@@ -1,13 +1,12 @@
 """Folders of memory-mapped safetensors files that a tool writes once and training reads."""
 
 from mmocl.datasets.shards.differences import differences
-from mmocl.datasets.shards.shard_file import ShardFile, write_atomically, write_shard
+from mmocl.datasets.shards.shard_file import write_atomically, write_shard
 from mmocl.datasets.shards.shard_folder import ShardFolder
 from mmocl.datasets.shards.shard_plan import ShardPlan
 from mmocl.datasets.shards.shard_writer import ShardWriter
 
 __all__ = [
-    'ShardFile',
     'ShardFolder',
     'ShardPlan',
     'ShardWriter',

@@ -17,6 +17,7 @@ class ShardPlan:
         kind: ``'features'`` or ``'images'``.
         key: What the content was made of and how; a reader compares it with what it wants.
         names: Names of the images, in the order of the rows.
+        sizes: Bytes of the image files by name; an image that was replaced mostly has others.
         shard_size: Images a shard.
         layout: Sizes that a reader needs.
         made_with: Settings of the run and versions of libraries that may change the last bits.
@@ -26,6 +27,7 @@ class ShardPlan:
     kind: str
     key: dict[str, Any]
     names: list[str]
+    sizes: dict[str, int]
     shard_size: int
     layout: dict[str, Any]
     made_with: dict[str, Any]
@@ -44,6 +46,10 @@ class ShardPlan:
     def file_name(self, shard: int) -> str:
         """Name of the file of a shard."""
         return f'shard-{shard:05d}.safetensors'
+
+    def about(self, shard: int) -> dict[str, Any]:
+        """What a shard is, as its files say."""
+        return {'plan': self.digest, 'shard': shard}
 
     def to_json(self) -> dict[str, Any]:
         """The plan as it comes back from a JSON file."""

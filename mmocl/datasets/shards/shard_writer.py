@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +14,19 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmocl.datasets.shards.differences import differences
-from mmocl.datasets.shards.shard_file import checked_digest, write_atomically, write_shard
+from mmocl.datasets.shards.shard_file import (
+    encoded,
+    file_digest,
+    record_path,
+    recorded_digest,
+    write_atomically,
+    write_shard,
+)
 from mmocl.datasets.shards.shard_plan import ShardPlan
 
 PLAN, MANIFEST = 'plan.json', 'manifest.json'
+# What write_atomically leaves when it is killed.
+_LEFT = re.compile(r'(shard-\d+\.(safetensors|json)|plan\.json|manifest\.json)\.\d+\.tmp')
 
 
 class ShardWriter:
@@ -24,35 +34,28 @@ class ShardWriter:
 
     The folder holds ``plan.json`` until all shards are there, and then ``manifest.json``. Its bytes
     depend on the plan and the tensors alone: not on interruptions, on who wrote which shard, or on
-    the time.
+    the time. Nothing is deleted but what this class has written.
 
     Args:
         folder: The folder, which may exist.
         plan: What it will hold.
 
     Raises:
+        OSError: If the folder cannot be written.
         ValueError: If the folder holds something else, or another run writes into it.
     """
 
     def __init__(self, folder: str | Path, plan: ShardPlan) -> None:
         self.folder = Path(folder)
         self.plan = plan
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f'{self.folder} is a file; expected a folder, or a new name')
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.folder)
-        for left in self.folder.glob('*.tmp'):
-            left.unlink()
-        before = _content(self.folder)
-        if before is None and (there := sorted(p.name for p in self.folder.iterdir())):
-            raise ValueError(
-                f'{self.folder} is no cache, but not empty either ({there[0]}, ...); expected a '
-                'new folder, or one that this tool has begun'
-            )
-        found = [] if before is None else differences(before, plan.to_json())
-        if found:
-            raise ValueError(
-                f'{self.folder} holds another cache: {"; ".join(found[:5])}. Give the same '
-                'settings, another folder, or delete this one'
-            )
+        left = [path for path in self.folder.iterdir() if _LEFT.fullmatch(path.name)]
+        self._require_own({path.name for path in self.folder.iterdir()} - {p.name for p in left})
+        for path in left:
+            path.unlink()
 
     def __del__(self) -> None:
         # Another run may write as soon as this object is gone.
@@ -60,91 +63,91 @@ class ShardWriter:
             os.close(self._lock)
 
     def pending(self) -> list[int]:
-        """Begin or resume.
+        """Begin or resume; all that is there is read once.
 
         Returns:
             Numbers of the shards that are not there, or not whole.
         """
-        plan_path, manifest = self.folder / PLAN, self.folder / MANIFEST
         with ThreadPoolExecutor() as pool:
-            digests = list(pool.map(self._digest, range(self.plan.num_shards)))
-        pending = [shard for shard, digest in enumerate(digests) if digest is None]
-        if pending and not plan_path.is_file():
-            write_atomically(plan_path, _encoded(self.plan.to_json()))
+            whole = list(pool.map(self._is_whole, range(self.plan.num_shards)))
+        pending = [shard for shard, there in enumerate(whole) if not there]
         if pending:
-            manifest.unlink(missing_ok=True)
+            if _read(self.folder / PLAN) != self.plan.to_json():
+                write_atomically(self.folder / PLAN, encoded(self.plan.to_json()))
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+        for shard in pending:
+            # From now on a record says that its shard was written whole.
+            record_path(self.folder / self.plan.file_name(shard)).unlink(missing_ok=True)
         return pending
 
     def write(self, shard: int, tensors: Mapping[str, Tensor]) -> None:
-        """Write one shard; any process may."""
-        write_plan_shard(self.folder, self.plan, shard, tensors)
+        """Write one shard; other processes may call ``write_shard``."""
+        write_shard(self.folder, self.plan, shard, tensors)
 
     def finish(self) -> None:
-        """Check all shards and write the manifest.
+        """Write the manifest, after all that was pending.
 
         Raises:
-            ValueError: If a shard is missing or not whole.
+            ValueError: If a shard is missing.
         """
-        with ThreadPoolExecutor() as pool:
-            digests = list(pool.map(self._digest, range(self.plan.num_shards)))
-        shards = []
-        for shard, digest in enumerate(digests):
-            name = self.plan.file_name(shard)
-            if digest is None:
-                raise ValueError(f'{self.folder / name} is missing or damaged; run the tool again')
-            shards.append(
-                {
-                    'file': name,
-                    'num_images': len(self.plan.rows(shard)),
-                    'bytes': (self.folder / name).stat().st_size,
-                    'sha256': digest,
-                }
-            )
-        content = _encoded({**self.plan.to_json(), 'shards': shards})
-        manifest = self.folder / MANIFEST
-        if not manifest.is_file() or manifest.read_bytes() != content:
-            write_atomically(manifest, content)
+        for shard in range(self.plan.num_shards):
+            try:
+                recorded_digest(self.folder, self.plan, shard)
+            except ValueError as error:
+                raise ValueError(f'{error}; run the tool again') from error
+        if _read(self.folder / MANIFEST) != self.plan.to_json():
+            write_atomically(self.folder / MANIFEST, encoded(self.plan.to_json()))
         (self.folder / PLAN).unlink(missing_ok=True)
 
-    def _digest(self, shard: int) -> str | None:
-        """SHA-256 of a shard's file; None if it is not there, not whole or of something else."""
+    def _is_whole(self, shard: int) -> bool:
+        """Whether a shard's file is there, as it was written."""
         path = self.folder / self.plan.file_name(shard)
         if not path.is_file():
-            return None
+            return False
         try:
-            metadata, digest = checked_digest(path)
+            if recorded_digest(self.folder, self.plan, shard) == file_digest(path):
+                return True
+            reason = f'{path} is damaged'
         except ValueError as error:
-            print_log(f'{error}; it is made again', logger='current', level=logging.WARNING)
-            return None
-        own = metadata.get('plan') == self.plan.digest and metadata.get('shard') == str(shard)
-        return digest if own else None
+            reason = str(error)
+        print_log(f'{reason}; it is made again', logger='current', level=logging.WARNING)
+        return False
+
+    def _require_own(self, names: set[str]) -> None:
+        """Refuse a folder with these files unless it is new or of this plan."""
+        shards = range(self.plan.num_shards)
+        records = (_read(record_path(self.folder / self.plan.file_name(i))) for i in shards)
+        if any(record and record.get('plan') == self.plan.digest for record in records):
+            return  # whatever has become of the plan
+        before, wanted = _begun(self.folder), self.plan.to_json()
+        if before is None and names:
+            raise ValueError(
+                f'{self.folder} is not empty ({min(names)}, ...), but nothing in it says that it '
+                'is this cache; expected a new folder, or one that this tool has begun'
+            )
+        if before is None or (names == {PLAN} and before.keys() == wanted.keys()):
+            return  # as long as there is no shard, the settings may change
+        found = differences(before, wanted)
+        if found:
+            raise ValueError(
+                f'{self.folder} holds another cache: {"; ".join(found[:5])}. Give the same '
+                'settings and images, another folder, or delete this one'
+            )
 
 
-def write_plan_shard(
-    folder: Path, plan: ShardPlan, shard: int, tensors: Mapping[str, Tensor]
-) -> None:
-    """Write one shard of a plan."""
-    metadata = {'plan': plan.digest, 'shard': str(shard)}
-    write_shard(folder / plan.file_name(shard), tensors, metadata)
-
-
-def _encoded(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True) + '\n').encode()
-
-
-def _content(folder: Path) -> dict[str, Any] | None:
+def _begun(folder: Path) -> dict[str, Any] | None:
     """The plan that a folder was begun with."""
-    for name in (MANIFEST, PLAN):
-        if (folder / name).is_file():
-            try:
-                content = json.loads((folder / name).read_bytes())
-            except ValueError as error:
-                raise ValueError(
-                    f'{folder / name} is no JSON ({error}); delete the folder'
-                ) from error
-            content.pop('shards', None)
-            return content
-    return None
+    found = _read(folder / MANIFEST)
+    return found if found is not None else _read(folder / PLAN)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A dict from a JSON file; None if there is no such file, or it is damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _locked(folder: Path) -> int:
