@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import record
+from benchmarks import loader, record
 from benchmarks.__main__ import main
 from benchmarks.catalog import find_benchmarks
 from benchmarks.measure import Setting, compare, matmul_peak
@@ -88,6 +88,14 @@ def test_aims_find_their_rows(tiny_runs) -> None:
         ]
         assert found, aim
         assert all(aim.column in row for row in found), aim
+
+
+def test_the_loader_takes_a_few_images_of_a_real_data_set(tmp_path, monkeypatch) -> None:
+    loader.generate(tmp_path / 'coco', 4, (40, 60))
+    monkeypatch.setenv('MMOCL_DATA', str(tmp_path))
+    monkeypatch.setattr(loader, 'MOST_IMAGES', 3)
+    monkeypatch.setattr(loader, 'compare', lambda calls, *_, images, **__: [{'counted': images}])
+    assert loader.run(Setting()) == [{'counted': 3, 'images': 3, 'data': 'COCO'}]
 
 
 def test_no_name_lists_all(capsys) -> None:
