@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -93,12 +94,16 @@ def test_what_is_damaged_is_named(folder: Path, tmp_path: Path) -> None:
 
     manifest = folder / 'manifest.json'
     about = json.loads(manifest.read_text())
+    path.write_bytes(whole)
+    sums = about['sha256']
+    assert sums[path.name] == hashlib.sha256(whole).hexdigest()
     for change, message in (
         ({'format': 0}, r'holds features in format 0; expected features in format 1'),
         ({'kind': 'images'}, r'holds images in format 1; expected features'),
         ({'color': 1}, 'manifest.json is damaged'),
         ({'shard_size': 0}, 'manifest.json is damaged'),
         ({'shard_size': 3}, 'shard-00000.json belongs to another cache'),
+        ({'sha256': {**sums, path.name: '0' * 64}}, 'other checksums than the shards'),
     ):
         manifest.write_text(json.dumps({**about, **change}))
         refused(message)

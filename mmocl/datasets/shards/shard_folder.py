@@ -54,10 +54,18 @@ class ShardFolder:
             content: dict[str, Any] = json.loads(path.read_bytes())
             found = content.get('format'), content.get('kind')
             if found == (FORMAT, kind):
+                listed = content.pop('sha256')
                 self.plan = ShardPlan(**content)
                 self._rows = {name: row for row, name in enumerate(self.plan.names)}
                 num_shards = self.plan.num_shards
-        except (OSError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        except (
+            OSError,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:
             raise ValueError(f'{path} is damaged ({error}); {self._advice}') from error
         if found != (FORMAT, kind):
             raise ValueError(
@@ -67,6 +75,9 @@ class ShardFolder:
         self._files: dict[int, Any] = {}
         # Records name the plan, so that a manifest that was changed is found too.
         self._digests = [self._recorded(shard) for shard in range(num_shards)]
+        recorded = {self.plan.file_name(i): digest for i, digest in enumerate(self._digests)}
+        if listed != recorded:
+            raise ValueError(f'{path} is damaged (other checksums than the shards); {self._advice}')
         if verify and is_main_process():
             self._check_digests()
 

@@ -32,9 +32,10 @@ _LEFT = re.compile(r'(shard-\d+\.(safetensors|json)|plan\.json|manifest\.json)\.
 class ShardWriter:
     """Fill a folder with shards; a run that was killed is taken up where it stopped.
 
-    The folder holds ``plan.json`` until all shards are there, and then ``manifest.json``. Its bytes
-    depend on the plan and the tensors alone: not on interruptions, on who wrote which shard, or on
-    the time. Nothing is deleted but what this class has written.
+    The folder holds ``plan.json`` until all shards are there, and then ``manifest.json``, the plan
+    with the checksums of all shards. Its bytes depend on the plan and the tensors alone: not on
+    interruptions, on who wrote which shard, or on the time. Nothing is deleted but what this class
+    has written.
 
     Args:
         folder: The folder, which may exist.
@@ -90,13 +91,16 @@ class ShardWriter:
         Raises:
             ValueError: If a shard is missing.
         """
+        digests = {}
         for shard in range(self.plan.num_shards):
             try:
-                recorded_digest(self.folder, self.plan, shard)
+                digest = recorded_digest(self.folder, self.plan, shard)
             except ValueError as error:
                 raise ValueError(f'{error}; run the tool again') from error
-        if _read(self.folder / MANIFEST) != self.plan.to_json():
-            write_atomically(self.folder / MANIFEST, encoded(self.plan.to_json()))
+            digests[self.plan.file_name(shard)] = digest
+        content = {**self.plan.to_json(), 'sha256': digests}
+        if _read(self.folder / MANIFEST) != content:
+            write_atomically(self.folder / MANIFEST, encoded(content))
         (self.folder / PLAN).unlink(missing_ok=True)
 
     def _is_whole(self, shard: int) -> bool:
@@ -138,7 +142,9 @@ class ShardWriter:
 def _begun(folder: Path) -> dict[str, Any] | None:
     """The plan that a folder was begun with."""
     found = _read(folder / MANIFEST)
-    return found if found is not None else _read(folder / PLAN)
+    if found is None:
+        return _read(folder / PLAN)
+    return {name: value for name, value in found.items() if name != 'sha256'}
 
 
 def _read(path: Path) -> dict[str, Any] | None:
