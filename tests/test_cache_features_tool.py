@@ -16,7 +16,7 @@ import cache_features
 import pytest
 import shard_processes
 import torch
-from cache_tool import image_files, run_tool
+from cache_tool import image_files, run_tool, usual_shard_size
 from cached_run import CENTER, NUM_IMAGES, cache, config, content, write_run
 from mmengine.config import Config
 
@@ -252,3 +252,7 @@ def test_a_process_that_ends_early(
     writer = ShardWriter(tmp_path, ShardPlan('features', {}, ['a', 'b'], {}, 1, {}, {}))
     with pytest.raises(RuntimeError, match=f'(?s){message}'):
         shard_processes.write_shards(writer, ['a', 'b'], start, (), 1, 2, 0, 1)
+
+
+def test_small_data_sets_have_some_shards_for_several_processes() -> None:
+    assert [usual_shard_size(n) for n in (1, 100, 153, 118287)] == [16, 16, 20, 512]

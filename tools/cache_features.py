@@ -16,7 +16,14 @@ from typing import Any
 
 import timm
 import torch
-from cache_tool import at_least, cache_parser, image_files, read_config, run_tool
+from cache_tool import (
+    at_least,
+    cache_parser,
+    image_files,
+    read_config,
+    run_tool,
+    usual_shard_size,
+)
 from mmengine.registry import init_default_scope
 from PIL import Image
 from shard_processes import Make, corrupt_image, write_shards
@@ -36,7 +43,6 @@ from mmocl.version import __version__
 def parse_args() -> argparse.Namespace:
     parser = cache_parser(
         __doc__,
-        shard_size=512,
         processes='one for every GPU; on a CPU, where a process takes one thread, for every thread '
         'of PyTorch',
     )
@@ -91,7 +97,8 @@ def main() -> None:
         'timm': timm.__version__,
         'pillow': Image.__version__,
     }
-    plan = ShardPlan('features', key, names, sizes, args.shard_size, layout, made_with)
+    shard_size = args.shard_size or usual_shard_size(len(names))
+    plan = ShardPlan('features', key, names, sizes, shard_size, layout, made_with)
     writer = ShardWriter(args.out, plan)
     num_processes = args.num_processes or (
         torch.cuda.device_count() if on_gpu else torch.get_num_threads()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from cache_tool import cache_parser, image_files, read_config, run_tool
+from cache_tool import cache_parser, image_files, read_config, run_tool, usual_shard_size
 from PIL import Image
 from shard_processes import Make, write_shards
 
@@ -24,7 +24,7 @@ _SAMPLE = 8
 
 
 def main() -> None:
-    args = cache_parser(__doc__, shard_size=1024, processes='one for every CPU').parse_args()
+    args = cache_parser(__doc__, processes='one for every CPU').parse_args()
     _, settings = read_config(args)
     paths, sizes = image_files(settings, f'{args.split}_dataloader.dataset')
     steps = resize_steps(settings.pipeline)
@@ -32,7 +32,8 @@ def main() -> None:
     key = {'steps': steps, 'version': PIXELS_VERSION}
     made_with = {'pillow': Image.__version__, 'mmocl': __version__}
     names = list(sizes)
-    plan = ShardPlan('images', key, names, sizes, args.shard_size, {}, made_with)
+    shard_size = args.shard_size or usual_shard_size(len(names))
+    plan = ShardPlan('images', key, names, sizes, shard_size, {}, made_with)
     writer = ShardWriter(args.out, plan)
     num_processes = args.num_processes or os.cpu_count() or 1
     write_shards(writer, images, start_packing, (), 16, num_processes, 0, _image_bytes(images))

@@ -16,12 +16,11 @@ from mmocl.datasets import ObjectDataset
 from mmocl.registry import DATASETS
 
 
-def cache_parser(description: str, shard_size: int, processes: str) -> argparse.ArgumentParser:
+def cache_parser(description: str, processes: str) -> argparse.ArgumentParser:
     """Arguments of both tools.
 
     Args:
         description: What the tool does.
-        shard_size: Default of ``--shard-size``.
         processes: What happens without ``--num-processes``.
     """
     parser = argparse.ArgumentParser(
@@ -32,7 +31,9 @@ def cache_parser(description: str, shard_size: int, processes: str) -> argparse.
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], default='train', help='which dataloader'
     )
-    parser.add_argument('--shard-size', type=at_least(1), default=shard_size, help='images a file')
+    parser.add_argument(
+        '--shard-size', type=at_least(1), help='images a file; default: 16 to 512, for 8 files'
+    )
     parser.add_argument('--num-processes', type=at_least(1), help=f'default: {processes}')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
     return parser
@@ -53,6 +54,11 @@ def at_least(minimum: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def usual_shard_size(num_images: int) -> int:
+    """Images a file, so that a few processes have work on a small data set too."""
+    return min(512, max(16, -(-num_images // 8)))
 
 
 def read_config(args: argparse.Namespace) -> tuple[Config, dict[str, Any]]:
