@@ -7,7 +7,7 @@ data. FLOP are counted (benchmarks/products.py), and those of a second compared 
 matrix product reaches on the same device in the same type, measured in the same run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Setting, compare, matmul_peak, spread
 from mmocl.engine.hooks import CompileHook
+from mmocl.engine.hooks.deferred_info_hook import take_norm
 from mmocl.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -76,16 +77,6 @@ def step(model: nn.Module, optimizer: OptimWrapper, inputs: Tensor) -> None:
     optimizer.update_params(model.parse_losses(losses)[0])
 
 
-def read_no_norm(optimizer: OptimWrapper) -> None:
-    """Leave the norm of the gradients on the device, as ``DeferredInfoHook`` does."""
-    clip = optimizer.clip_func
-
-    def clip_quietly(params: Sequence[Tensor], **options: Any) -> None:
-        clip(params, **options)
-
-    optimizer.clip_func = clip_quietly
-
-
 def _compared(
     name: str, backbone: str, hidden: int, dtype: str, setting: Setting
 ) -> list[dict[str, Any]]:
@@ -98,7 +89,8 @@ def _compared(
         model, wrapper = build(name, backbone, hidden, side)
         model.to(setting.device).train()
         optimizer = build_optim_wrapper(model, {**wrapper, 'type': TYPES[dtype][1]})
-        read_no_norm(optimizer)
+        # As in training, the norm of the gradients stays on the device.
+        take_norm(optimizer, lambda name, norm: None)
         with torch.no_grad(), optimizer.optim_context(model):
             tokens = model.extract(images).tokens.clone()
         for form, inputs in (('on the fly', images), ('cached', tokens)):

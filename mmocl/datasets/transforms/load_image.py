@@ -49,7 +49,7 @@ class LoadImage(BaseTransform):
 
     Args:
         min_side: If given, JPEGs are decoded at 1/2, 1/4 or 1/8 of their size, the smallest whose
-            short side still has at least this many pixels: several times faster, for training. The
+            short side still has at least this many pixels: faster, for training. The
             decoder then averages blocks of pixels, where a resize of the whole image would weigh
             them by its filter, so that pixels differ a little from those of tests.
         frame: Part of every file that is the image, as (top, left, bottom, right) in pixels. All

@@ -28,8 +28,8 @@ class ResizeCrop(BaseTransform):
         crop: ``'center'`` and ``'random'`` bring the short side to ``size`` and cut a square;
             ``'squash'`` brings both sides to ``size``, ignoring the aspect ratio.
         interpolation: Resampling filter.
-        backend: ``'pillow'``, or ``'torch'`` for training: the same filter, of which the rounding
-            moves few pixels by a level or two of 255, and on x86 about five times faster. It has no
+        backend: ``'pillow'``, or ``'torch'`` for training: the same filter, whose rounding moves
+            some pixels by a level of 255 or two, and faster (``benchmarks/loader.py``). It has no
             ``'nearest'``.
 
     Raises:

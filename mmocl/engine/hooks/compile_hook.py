@@ -42,7 +42,6 @@ class CompileHook(Hook):
             out, but one has to be there.
         backend: Compiler, see ``torch.compile``.
         mode: Its mode; ``'reduce-overhead'`` uses CUDA graphs.
-        fullgraph: Raise where a part does not fit into one graph, instead of splitting it.
 
     Raises:
         ValueError: If ``parts`` is empty; before a run if the model has none of them.
@@ -55,14 +54,12 @@ class CompileHook(Hook):
         parts: Sequence[str] = PARTS,
         backend: str | Callable = 'inductor',
         mode: str | None = None,
-        fullgraph: bool = False,
     ) -> None:
         if not parts or isinstance(parts, str):
             raise ValueError(f'parts must be a list of names, at least one, got {parts!r}.')
         self.parts = tuple(parts)
         self.backend = backend
         self.mode = mode
-        self.fullgraph = fullgraph
 
     def before_run(self, runner: Runner) -> None:
         """Compile what is there; the work itself is done when the parts first run."""
@@ -83,7 +80,7 @@ class CompileHook(Hook):
             )
         for part in found.values():
             if part._compiled_call_impl is None:
-                part.compile(backend=self.backend, mode=self.mode, fullgraph=self.fullgraph)
+                part.compile(backend=self.backend, mode=self.mode)
                 call: Any = part._compiled_call_impl
                 # Not in the compiled call, where it would be too late; copies of a module leave it.
                 part._compiled_call_impl = _with_any_batch(call)

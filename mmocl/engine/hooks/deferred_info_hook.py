@@ -37,7 +37,7 @@ class DeferredInfoHook(RuntimeInfoHook):
         wrapper = runner.optim_wrapper
         for part in [wrapper] if isinstance(wrapper, OptimWrapper) else wrapper.values():
             if part.clip_grad_kwargs:
-                self._take_norm(part)
+                self._undo.append(take_norm(part, self._keep))
 
     def after_train_iter(
         self,
@@ -64,18 +64,6 @@ class DeferredInfoHook(RuntimeInfoHook):
         self._hand_over(runner)
         self._restore()
 
-    def _take_norm(self, wrapper: OptimWrapper) -> None:
-        """Let the wrapper's clipping return nothing, so that the wrapper reads nothing."""
-        clip, name = wrapper.clip_func, f'train/{wrapper.grad_name}'
-
-        def clip_quietly(params: Sequence[Tensor], **options: Any) -> None:
-            norm = clip(params, **options)
-            if norm is not None:
-                self._keep(name, norm)
-
-        wrapper.clip_func = clip_quietly
-        self._undo.append(lambda: setattr(wrapper, 'clip_func', clip))
-
     def _restore(self) -> None:
         while self._undo:
             self._undo.pop()()
@@ -95,3 +83,24 @@ class DeferredInfoHook(RuntimeInfoHook):
             number = next(read[value.dtype, value.device]) if isinstance(value, Tensor) else value
             runner.message_hub.update_scalar(name, number)
         self._pending = []
+
+
+def take_norm(wrapper: OptimWrapper, keep: Callable[[str, Tensor], None]) -> Callable[[], None]:
+    """Let a wrapper's clipping return nothing, so that the wrapper reads no norm back.
+
+    Args:
+        wrapper: A wrapper that clips gradients.
+        keep: Called with the norm's name in the log and the norm, on its device.
+
+    Returns:
+        What undoes it.
+    """
+    clip, name = wrapper.clip_func, f'train/{wrapper.grad_name}'
+
+    def clip_quietly(params: Sequence[Tensor], **options: Any) -> None:
+        norm = clip(params, **options)
+        if norm is not None:
+            keep(name, norm)
+
+    wrapper.clip_func = clip_quietly
+    return lambda: setattr(wrapper, 'clip_func', clip)
