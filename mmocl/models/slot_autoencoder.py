@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
@@ -16,6 +16,7 @@ from mmocl.structures import (
     Features,
     ModelOutput,
     SlotDataSample,
+    SlotOptions,
     SlotOutput,
     Target,
 )
@@ -93,11 +94,9 @@ class SlotAutoencoder(BaseModel):
             raise ValueError(f'Cached tokens must come from a square grid, got {inputs.shape[1]}.')
         return Features(inputs, (side, side))
 
-    def encode(
-        self, inputs: Tensor, num_slots: int | None = None, num_iters: int | None = None
-    ) -> SlotOutput:
-        """Find the slots, with other counts than the slot head's own if given."""
-        return self.slot_head(self.extract(inputs), num_slots, num_iters)
+    def encode(self, inputs: Tensor, **options: Unpack[SlotOptions]) -> SlotOutput:
+        """Find the slots; ``options`` are those of the slot head, such as ``num_slots``."""
+        return self.slot_head(self.extract(inputs), **options)
 
     def decode(
         self, slots: Tensor, target: Target | None = None, active: Tensor | None = None
@@ -109,11 +108,11 @@ class SlotAutoencoder(BaseModel):
         """Return the reconstruction as normalised images, None if it is of features."""
         return self.target.to_images(decoded, self.tokenizer)
 
-    def run(self, inputs: Tensor) -> ModelOutput:
-        """Run all stages."""
+    def run(self, inputs: Tensor, **options: Unpack[SlotOptions]) -> ModelOutput:
+        """Run all stages; ``options`` are those of the slot head."""
         codes = self.tokenize(inputs)
         features = self.extract(inputs, codes)
-        slots = self.slot_head(features)
+        slots = self.slot_head(features, **options)
         target = self.target(inputs if inputs.ndim == 4 else None, features, codes)
         return ModelOutput(features, slots, target, self.decode(slots.slots, target, slots.active))
 
@@ -139,13 +138,17 @@ class SlotAutoencoder(BaseModel):
         return losses | {f'loss_{loss.name}': loss(output) for loss in self.losses}
 
     def predict(
-        self, inputs: Tensor, data_samples: list[SlotDataSample] | None = None
+        self,
+        inputs: Tensor,
+        data_samples: list[SlotDataSample] | None = None,
+        **options: Unpack[SlotOptions],
     ) -> list[SlotDataSample]:
         """Fill in masks, attention, slots and (unless it is of features) the reconstruction.
 
         An autoregressive decoder is fed the true target; :meth:`decode` without one samples.
+        ``options`` are those of the slot head.
         """
-        output = self.run(inputs)
+        output = self.run(inputs, **options)
         samples = data_samples or [SlotDataSample() for _ in inputs]
         fill_slots(samples, output.features, output.slots)
         images = self.to_images(output.decoded)

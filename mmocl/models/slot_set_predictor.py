@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,15 @@ from mmocl.models.building import build_backbone, build_losses, build_part
 from mmocl.models.parts_fit import require_set_parts_fit
 from mmocl.models.slot_fields import fill_slots
 from mmocl.registry import MODELS
-from mmocl.structures import Decoded, Features, ModelOutput, SlotDataSample, SlotOutput, Target
+from mmocl.structures import (
+    Decoded,
+    Features,
+    ModelOutput,
+    SlotDataSample,
+    SlotOptions,
+    SlotOutput,
+    Target,
+)
 
 
 @MODELS.register_module()
@@ -58,11 +66,9 @@ class SlotSetPredictor(BaseModel):
         """Run the backbone."""
         return self.backbone(inputs)
 
-    def encode(
-        self, inputs: Tensor, num_slots: int | None = None, num_iters: int | None = None
-    ) -> SlotOutput:
-        """Find the slots, with other counts than the slot head's own if given."""
-        return self.slot_head(self.extract(inputs), num_slots, num_iters)
+    def encode(self, inputs: Tensor, **options: Unpack[SlotOptions]) -> SlotOutput:
+        """Find the slots; ``options`` are those of the slot head, such as ``num_slots``."""
+        return self.slot_head(self.extract(inputs), **options)
 
     def decode(
         self, slots: Tensor, target: Target | None = None, active: Tensor | None = None
@@ -125,11 +131,14 @@ class SlotSetPredictor(BaseModel):
         return sets
 
     def predict(
-        self, inputs: Tensor, data_samples: list[SlotDataSample] | None = None
+        self,
+        inputs: Tensor,
+        data_samples: list[SlotDataSample] | None = None,
+        **options: Unpack[SlotOptions],
     ) -> list[SlotDataSample]:
-        """Fill in ``pred_set``, attention and slots."""
+        """Fill in ``pred_set``, attention and slots; ``options`` are those of the slot head."""
         features = self.extract(inputs)
-        slots = self.slot_head(features)
+        slots = self.slot_head(features, **options)
         numbers = self.decode(slots.slots, active=slots.active).recon
         samples = data_samples or [SlotDataSample() for _ in inputs]
         fill_slots(samples, features, slots)

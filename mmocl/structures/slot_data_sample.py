@@ -20,6 +20,8 @@ class SlotDataSample(BaseDataElement):
     - ``pred_attn``: ``PixelData`` (K, h, w), attention of the slot head on the token grid.
     - ``pred_slots``: ``InstanceData`` with ``slots`` (K, D), ``active`` (K,) bool (False: neither
       decoded nor scored), and of mixture heads ``weight`` (K,).
+    - ``pred_steps``: (T, K, h, w), attention of every update of the slot head, if it was asked for
+      (``keep_steps``).
     - ``pred_image``: ``PixelData`` (3, H, W) in [0, 255], unless features are reconstructed.
     - ``recon_error``: mean squared error of the reconstruction, unless it is of discrete tokens.
     - ``pred_set``: ``InstanceData`` of set prediction, one object a slot: its properties under the

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import TypedDict
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -78,6 +79,15 @@ class SlotInputs:
     token_mask: Bool[Tensor, 'B N'] | None = None
     slot_mask: Bool[Tensor, 'B K'] | None = None
     absorbed: bool = False
+
+
+class SlotOptions(TypedDict, total=False):
+    """What may be chosen anew for every call of a slot head, see ``SlotHead.forward``."""
+
+    num_slots: int | None
+    num_iters: int | None
+    noise: Tensor | None
+    keep_steps: bool
 
 
 @dataclass(frozen=True)

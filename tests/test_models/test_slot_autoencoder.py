@@ -128,3 +128,15 @@ def test_a_data_sample_keeps_its_fields_typed() -> None:
     assert 'gt_void' in sample
     del sample.gt_void
     assert 'gt_void' not in sample
+
+
+def test_predict_takes_the_options_of_the_slot_head() -> None:
+    model = _model().eval()
+    noise = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(0))
+    sample = model.predict(IMAGES, num_slots=5, num_iters=4, noise=noise, keep_steps=True)[0]
+    assert sample.pred_steps.shape == (4, 5, 8, 8)
+    assert torch.equal(sample.pred_steps[-1], sample.pred_attn.data)
+    assert not torch.equal(sample.pred_steps[0], sample.pred_steps[-1])
+    again = model.predict(IMAGES, num_slots=5, num_iters=1, noise=noise)[0]
+    torch.testing.assert_close(again.pred_attn.data, sample.pred_steps[0])
+    assert 'pred_steps' not in again
