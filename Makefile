@@ -1,9 +1,10 @@
 # make demo: train and score the embedded default on a CPU.  make test: the whole test suite.
+# make docs: the pages of docs/ as a site, in docs/_build/html.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/python tools/demo.py --work-dir work_dirs/demo
@@ -16,6 +17,9 @@ lint: $(VENV)/.tests
 	$(BIN)/ruff format --check mmocl tools tests configs projects benchmarks setup.py
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -26,9 +30,13 @@ $(VENV)/.runtime: $(VENV)/bin/python setup.py requirements/runtime.txt
 	    exit 1; }
 	touch $@
 
-$(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt requirements/segmentation.txt
-	$(BIN)/python -m pip install -q -e '.[tests,segmentation]'
+$(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt requirements/segmentation.txt requirements/export.txt
+	$(BIN)/python -m pip install -q -e '.[tests,segmentation,export]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime requirements/docs.txt requirements/segmentation.txt
+	$(BIN)/python -m pip install -q -e '.[docs,segmentation]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) work_dirs
+	rm -rf $(VENV) work_dirs docs/_build

@@ -27,5 +27,8 @@ setup(
     package_data={'mmocl': ['py.typed']},
     python_requires='>=3.11',
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('evaluation', 'segmentation', 'tests')},
+    extras_require={
+        name: requirements(name)
+        for name in ('docs', 'evaluation', 'export', 'segmentation', 'tests')
+    },
 )

@@ -33,6 +33,7 @@ OTHER_WRAPPER = {'OptimWrapper': 'Bf16OptimWrapper', 'Bf16OptimWrapper': 'OptimW
 @pytest.fixture(autouse=True)
 def _tiny_data(tiny_data, monkeypatch) -> None:
     monkeypatch.setenv('MMOCL_DATA', str(tiny_data))
+    monkeypatch.setenv('MMOCL_FOLDER', str(tiny_data / 'coco'))
 
 
 def test_there_are_configs() -> None:
@@ -49,7 +50,7 @@ def test_there_are_configs() -> None:
         'psa/psa_slate': ('sprites', 'clevr6'),
         'dinosaur/dinosaur_mlp': ('small', 'coco', 'coco_panoptic', 'voc'),
         'dinosaur/dinosaur_transformer': ('small', 'coco', 'voc'),
-        'psa/psa_dino': ('mlp_small', 'coco', 'voc'),
+        'psa/psa_dino': ('mlp_small', 'coco', 'voc', 'folder'),
         'psa/psa_dino_transformer': ('small', 'coco', 'voc'),
         'covloss/covloss': ('conv_sprites', 'multi_dsprites', 'dinosaur_1024_small'),
         'covloss/cosine': ('conv_sprites', 'multi_dsprites', 'dinosaur_1024_small'),

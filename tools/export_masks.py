@@ -37,7 +37,7 @@ from mmocl.datasets.image_folder import SUFFIXES
 from mmocl.structures import SlotDataSample, soft_masks
 
 # Images that ImageFolder does not look for.
-OTHER_SUFFIXES = ('.bmp', '.gif', '.tif', '.tiff', '.webp')
+OTHER_SUFFIXES = ('.avif', '.gif', '.heic', '.jp2')
 
 
 def main() -> None:

@@ -7,12 +7,18 @@ from mmocl.datasets.feature_cache import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder
 from mmocl.registry import DATASETS
 
-SUFFIXES = ('.jpg', '.jpeg', '.png')
+SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+SPLITS = ('all', 'train', 'val')
+# Every so manyth image is one of 'val'.
+HELD_OUT = 10
 
 
 @DATASETS.register_module()
 class ImageFolder(ObjectDataset):
     """All images below a folder, without labels, sorted by path.
+
+    ``'val'`` is every tenth of them, the first one included, and ``'train'`` the others: a folder
+    that is added to is split anew.
 
     Args:
         data_root: Folder to search.
@@ -21,11 +27,12 @@ class ImageFolder(ObjectDataset):
         test_mode: Whether a corrupt image raises instead of being skipped.
         token_cache: See ``ObjectDataset``.
         image_cache: See ``ObjectDataset``.
-        indices: Keep these images only; an int n means the first n.
+        indices: Keep these images only, of the split; an int n means the first n.
+        split: ``'all'``, ``'train'`` or ``'val'``.
 
     Raises:
         FileNotFoundError: If a folder is missing.
-        ValueError: If there is no image.
+        ValueError: If the split is not known or holds no image.
     """
 
     METAINFO: dict = {'dataset_type': 'ImageFolder'}  # noqa: RUF012
@@ -39,14 +46,20 @@ class ImageFolder(ObjectDataset):
         token_cache: CacheSettings | None = None,
         image_cache: CacheSettings | None = None,
         indices: int | Sequence[int] | None = None,
+        split: str = 'all',
     ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f'split must be one of {SPLITS}, got {split!r}')
         self.folders = tuple(folders)
-        super().__init__(data_root, 'all', pipeline, test_mode, token_cache, image_cache, indices)
+        super().__init__(data_root, split, pipeline, test_mode, token_cache, image_cache, indices)
 
     @property
     def where(self) -> str:
         """What the images are called in messages."""
-        return f'{self.data_root} (folders {list(self.folders)}, {", ".join(SUFFIXES)})'
+        return (
+            f'{self.data_root} (split {self.split!r}, folders {list(self.folders)}, '
+            f'{", ".join(SUFFIXES)})'
+        )
 
     def load_data_list(self) -> list[dict]:
         """One entry an image: its path, and the path relative to the data root as id."""
@@ -54,5 +67,9 @@ class ImageFolder(ObjectDataset):
         for name in self.folders:
             folder = require_folder(Path(self.data_root, name), 'images')
             paths.update(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
-        infos = [{'img_path': str(path)} for path in sorted(paths) if path.is_file()]
+        found = [path for path in sorted(paths) if path.is_file()]
+        if self.split != 'all':
+            wanted = self.split == 'val'
+            found = [path for i, path in enumerate(found) if (i % HELD_OUT == 0) == wanted]
+        infos = [{'img_path': str(path)} for path in found]
         return [{**info, 'img_id': self.relative_name(info)} for info in infos]

@@ -154,8 +154,25 @@ def test_image_folder(voc: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'no folder at .*/nowhere'):
         ImageFolder(voc, ['nowhere'])
     (voc / 'empty').mkdir()
-    with pytest.raises(ValueError, match=r'no images in .*empty.*\.jpg, \.jpeg, \.png'):
+    with pytest.raises(ValueError, match=r'no images in .*empty.*\.jpeg, \.jpg, \.png'):
         ImageFolder(voc, ['empty'])
+
+
+def test_image_folder_holds_out_every_tenth_image(tmp_path: Path) -> None:
+    for i in range(21):
+        Image.new('RGB', (4, 4)).save(tmp_path / f'{i:02}.{"webp" if i % 2 else "jpg"}')
+    names = {
+        split: [info['img_id'] for info in ImageFolder(tmp_path, split=split).load_data_list()]
+        for split in ('all', 'train', 'val')
+    }
+    assert names['val'] == ['00.jpg', '10.jpg', '20.jpg']
+    assert sorted(names['train'] + names['val']) == names['all']
+    with pytest.raises(ValueError, match=r"split must be one of .*'val'\), got 'test'"):
+        ImageFolder(tmp_path, split='test')
+    (lonely := tmp_path / 'lonely').mkdir()
+    Image.new('RGB', (4, 4)).save(lonely / 'a.png')
+    with pytest.raises(ValueError, match=r"no images in .*split 'train'"):
+        ImageFolder(lonely, split='train')
 
 
 def test_runner_dataloader(coco: Path) -> None:
