@@ -1,4 +1,4 @@
-# DINOSAUR's optimiser with a schedule for small data: 1k steps of warm-up, then down along a cosine.
+# DINOSAUR's optimiser with a schedule for small data: 1k steps of warm-up, then along a cosine.
 max_iters = 20000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=1000)
 val_cfg = dict()
