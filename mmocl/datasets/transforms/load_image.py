@@ -11,7 +11,7 @@ from mmocl.registry import TRANSFORMS
 
 
 class CorruptImageError(ValueError):
-    """An image file that exists but cannot be decoded completely."""
+    """An image file that exists but cannot be decoded completely, or is refused."""
 
 
 def read_image(path: str, min_side: int | None = None) -> tuple[Image.Image, tuple[int, int]]:
