@@ -5,7 +5,7 @@ from typing import Any
 
 from mmocl.datasets.feature_cache import CacheSettings, cache_settings
 from mmocl.datasets.image_cache import ImageCache
-from mmocl.datasets.transforms import LoadImage
+from mmocl.datasets.transforms import LoadImage, LoadPhoto
 
 
 class CachedImages:
@@ -27,7 +27,7 @@ class CachedImages:
         self._pipeline = pipeline
         self._load = next((step for step in steps if isinstance(step, LoadImage)), None)
         # ResizeCrop stays: what has its size already it only crops.
-        self.steps = [step for step in steps if not isinstance(step, LoadImage)]
+        self.steps = [step for step in steps if not isinstance(step, LoadImage | LoadPhoto)]
 
     def require(self, images: Mapping[str, str]) -> None:
         """Refuse a cache that does not fit."""

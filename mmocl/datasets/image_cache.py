@@ -66,7 +66,7 @@ class ImageCache:
 
 
 def resize_steps(pipeline: Sequence[dict | Callable]) -> list[dict[str, Any]]:
-    """What an image cache holds of a pipeline: ``LoadImage`` and the resize of ``ResizeCrop``.
+    """What an image cache holds of a pipeline: ``LoadImage`` or ``LoadPhoto``, and the resize.
 
     The whole image is decoded, whatever ``min_side`` is: it is done only once.
 
@@ -79,10 +79,12 @@ def resize_steps(pipeline: Sequence[dict | Callable]) -> list[dict[str, Any]]:
     """
     steps = [complete_step(step) for step in pipeline]
     images = [step for step in steps if step['type'] != 'LoadObjectMasks']
-    if [step['type'] for step in images[:2]] != ['LoadImage', 'ResizeCrop']:
+    types = [step['type'] for step in images[:2]]
+    if types not in (['LoadImage', 'ResizeCrop'], ['LoadPhoto', 'ResizeCrop']):
         raise ValueError(
             'image_cache takes the place of LoadImage and of the resize behind it; expected a '
-            f'pipeline that begins with LoadImage and ResizeCrop, got {[s["type"] for s in steps]}'
+            'pipeline that begins with LoadImage (or LoadPhoto) and ResizeCrop, got '
+            f'{[s["type"] for s in steps]}'
         )
     load, resize = images[:2]
     del load['min_side']

@@ -45,7 +45,9 @@ def drawn(dataset: CocoObjects, seed: int, index: int) -> dict:
 
 
 @pytest.mark.parametrize('kind', ['center', 'random', 'squash'])
-@pytest.mark.parametrize('load', [LOAD, {**LOAD, 'frame': (2, 3, 30, 29)}])
+@pytest.mark.parametrize(
+    'load', [LOAD, {**LOAD, 'frame': (2, 3, 30, 29)}, {'type': 'LoadPhoto'}], ids=str
+)
 def test_pixels_are_those_of_the_files(kind: str, load: dict, coco: Path, cached) -> None:
     steps = [load, crop(kind), FLIP, PACK]
     cache = cached(steps)
@@ -107,7 +109,11 @@ def test_stale_and_unfit_caches_are_refused(coco: Path, cached) -> None:
         *(LOAD, {**crop('center'), 'interpolation': 'nearest'}),
     )
     refused(r'frame is None in the cache', {**LOAD, 'frame': (0, 0, 9, 9)}, crop('center'))
-    refused("begins with LoadImage and ResizeCrop, got .'LoadImage', 'RandomFlip'", LOAD, FLIP)
+    refused(
+        "begins with LoadImage .or LoadPhoto. and ResizeCrop, got .'LoadImage', 'RandomFlip'",
+        LOAD,
+        FLIP,
+    )
     path = cache / 'shard-00000.safetensors'
     path.write_bytes(path.read_bytes()[:-1] + b'?')
     refused('shard-00000.safetensors is damaged.* run tools/cache_images.py again', *steps)

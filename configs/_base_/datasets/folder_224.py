@@ -13,7 +13,7 @@ train_dataloader = dict(
         data_root=data_root,
         split='train',
         pipeline=[
-            dict(type='LoadImage', min_side=224),
+            dict(type='LoadPhoto', min_side=224),
             dict(type='ResizeCrop', size=224, crop='random', backend='torch'),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PackSlotInputs'),
@@ -33,7 +33,7 @@ val_dataloader = dict(
         split='val',
         test_mode=True,
         pipeline=[
-            dict(type='LoadImage'),
+            dict(type='LoadPhoto'),
             dict(type='ResizeCrop', size=224, crop='center'),
             dict(type='PackSlotInputs'),
         ],
