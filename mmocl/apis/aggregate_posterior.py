@@ -27,9 +27,10 @@ class _Components:
 
 
 class AggregatePosterior:
-    """Aggregate posterior of Probabilistic Slot Attention, `arXiv:2406.07141`_, Lemma 1.
+    """Aggregate posterior of Probabilistic Slot Attention.
 
-    Slots of M images as one Gaussian mixture of M K components,
+    Lemma 1 of `arXiv:2406.07141 <https://arxiv.org/abs/2406.07141>`_: the slots
+    of M images as one Gaussian mixture of M K components,
     ``q(z) = 1/M sum_i sum_k pi_ik N(z; mu_ik, var_ik)``: what a slot looks like, whatever the
     image. Nothing is trained for it. This is the lemma's case of a deterministic encoder; there is
     none of a stochastic one in this package. Images are streamed by :meth:`add` and kept on the
@@ -40,8 +41,6 @@ class AggregatePosterior:
 
     Attributes:
         num_images: Number of images M.
-
-    .. _arXiv:2406.07141: https://arxiv.org/abs/2406.07141
     """
 
     def __init__(self) -> None:
@@ -151,7 +150,7 @@ class AggregatePosterior:
                 from the paper, whose weights are shares of tokens.
 
         Returns:
-            Slots (num, D), or (*num, D), on the CPU.
+            Slots ``(num, D)``, or ``(*num, D)``, on the CPU.
 
         Raises:
             ValueError: If no image was added.

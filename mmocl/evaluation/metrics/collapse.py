@@ -26,26 +26,26 @@ class CollapseMetric(BaseMetric):
 
     For every mask source (``'attention'`` with the prefix ``attn_``), over the active slots:
 
-    ==================== ====================================== ===================================
-    result               what it is                             collapse looks like
-    ==================== ====================================== ===================================
-    ``dead``             slots that win no pixel of an image    near 1; more slots than objects
-                                                                give some even in a good model
-    ``dead_always``      slot indices that win none anywhere    above 0: learned slots out of use
-    ``faint``            slots with little of the mass          as ``dead``
-    ``largest``          pixels that the largest slot wins      near 1: one slot takes all
-    ``effective_slots``  K to the power of ``usage_entropy``    near 1 (one slot takes all)
-    ``usage_entropy``    entropy of the slots' mass, / log K    near 0 (one takes all); near 1 is
-                                                                all slots alike, or equal objects
-    ``mask_entropy``     entropy over slots at a pixel, / log K near 1: no slot claims anything
-    ``overlap_iou``      soft IoU of pairs of masks             near 1: all masks are the same
-    ``overlap_cosine``   cosine of the most similar masks       near 1: two slots share a mask
-    ``peak_overlap``     images where two masks peak at a pixel near 1: as above
-    ``position``         correlation of masks across images,    near 1: masks ignore the image;
-                         slots matched                          some correlation is normal
-    ``position_by_index`` the same by index, without matching   near 1; about 0 for random slots
-    ``position_floor``   ``position`` after shuffling pixels    what matching alone reaches
-    ==================== ====================================== ===================================
+    ===================== ====================================== ===================================
+    result                what it is                             collapse looks like
+    ===================== ====================================== ===================================
+    ``dead``              slots that win no pixel of an image    near 1; more slots than objects
+                                                                 give some even in a good model
+    ``dead_always``       slot indices that win none anywhere    above 0: learned slots out of use
+    ``faint``             slots with little of the mass          as ``dead``
+    ``largest``           pixels that the largest slot wins      near 1: one slot takes all
+    ``effective_slots``   K to the power of ``usage_entropy``    near 1 (one slot takes all)
+    ``usage_entropy``     entropy of the slots' mass, / log K    near 0 (one takes all); near 1 is
+                                                                 all slots alike, or equal objects
+    ``mask_entropy``      entropy over slots at a pixel, / log K near 1: no slot claims anything
+    ``overlap_iou``       soft IoU of pairs of masks             near 1: all masks are the same
+    ``overlap_cosine``    cosine of the most similar masks       near 1: two slots share a mask
+    ``peak_overlap``      images where two masks peak at a pixel near 1: as above
+    ``position``          correlation of masks across images,    near 1: masks ignore the image;
+                          slots matched                          some correlation is normal
+    ``position_by_index`` the same by index, without matching    near 1; about 0 for random slots
+    ``position_floor``    ``position`` after shuffling pixels    what matching alone reaches
+    ===================== ====================================== ===================================
 
     ``slot_cosine`` is the mean cosine of two slot vectors of an image (near 1: all slots are the
     same), ``num_images`` the number of images. Values are in [0, 1] (correlations and cosines in

@@ -47,7 +47,7 @@ class PropertyProbe(nn.Module):
         """Predict.
 
         Returns:
-            Numbers or logits (*N, ``size``) of every target.
+            Numbers or logits ``(*N, size)`` of every target.
         """
         outputs = self.net((slots - self.mean) / self.std)
         return list(torch.split(outputs, self.sizes, dim=-1))

@@ -102,8 +102,8 @@ class PropertyTarget:
         """Squared error, as a mean over S numbers, or cross-entropy, of every prediction.
 
         Args:
-            outputs: Numbers or logits (*N, ``size``).
-            values: True ``values`` (*N, S) or (*N,).
+            outputs: Numbers or logits ``(*N, size)``.
+            values: True ``values``, ``(*N, S)`` or ``(*N,)``.
         """
         if not self.categorical:
             return (outputs - values).square().mean(dim=-1)

@@ -62,7 +62,7 @@ class MaskProtocol:
         mask_source: Masks that the published numbers are of, ``'decoder'`` or ``'attention'``.
         background_is_segment: Scores in which the background is a segment like any other, of
             ``'mbo'`` and ``'miou'``.
-        average: Whether overlaps are averaged over ``'image'``s, or over all ``'object'``s.
+        average: Overlaps are means over images (``'image'``), or over all objects (``'object'``).
         input_size: Side of the square that the model is shown; None: as the config says.
         frame: Part of the image file that is the image, as ``LoadImage`` takes it; None: as the
             config says.
