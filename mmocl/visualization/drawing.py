@@ -1,21 +1,14 @@
 """Pictures of masks as pure functions on arrays."""
 
-import colorsys
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from mmocl.visualization.palette import palette
+
 Picture = UInt8[np.ndarray, '_ _ 3']
-
-
-def palette(num_colors: int) -> UInt8[np.ndarray, 'num_colors 3']:
-    """Colours that differ well from their neighbours: hues a golden angle apart."""
-    hues = (np.arange(num_colors) * 0.618034) % 1
-    values = np.where(np.arange(num_colors) % 2, 0.75, 1.0)
-    rgb = [colorsys.hsv_to_rgb(hue, 0.75, value) for hue, value in zip(hues, values, strict=True)]
-    return (np.array(rgb).reshape(-1, 3) * 255).astype(np.uint8)
 
 
 def colorize(ids: Int[np.ndarray, 'H W'], background: bool = False) -> Picture:
