@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
+from jaxtyping import Float
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
@@ -146,12 +147,14 @@ class SlotAutoencoder(BaseModel):
         """Fill in masks, attention, slots and (unless it is of features) the reconstruction.
 
         An autoregressive decoder is fed the true target; :meth:`decode` without one samples.
-        ``options`` are those of the slot head.
+        ``options`` are those of the slot head; with ``keep_steps`` what a decoder paints from every
+        slot alone is kept too.
         """
         output = self.run(inputs, **options)
         samples = data_samples or [SlotDataSample() for _ in inputs]
         fill_slots(samples, output.features, output.slots)
         images = self.to_images(output.decoded)
+        slot_images = self._slot_images(output.decoded) if options.get('keep_steps') else None
         errors = None
         if self.target.shape != 'ids':
             difference = output.decoded.recon.float() - output.target.values
@@ -163,4 +166,14 @@ class SlotAutoencoder(BaseModel):
                 sample.recon_error = errors[i]
             if images is not None:
                 sample.pred_image = PixelData(data=self.data_preprocessor.to_pixels(images[i]))
+            if slot_images is not None:
+                sample.pred_slot_images = self.data_preprocessor.to_pixels(slot_images[i])
         return samples
+
+    def _slot_images(self, decoded: Decoded) -> Float[Tensor, 'B K 3 H W'] | None:
+        """What the decoder paints from every slot alone; None if it mixes them before it paints."""
+        if decoded.slot_recons is None:
+            return None
+        shape = decoded.slot_recons.shape[:2]
+        images = self.to_images(Decoded(decoded.slot_recons.flatten(0, 1)))
+        return None if images is None else images.unflatten(0, shape)

@@ -22,6 +22,8 @@ class SlotDataSample(BaseDataElement):
       decoded nor scored), and of mixture heads ``weight`` (K,).
     - ``pred_steps``: (T, K, h, w), attention of every update of the slot head, if it was asked for
       (``keep_steps``).
+    - ``pred_slot_images``: (K, 3, H, W) in [0, 255], what the decoder paints from every slot alone,
+      if it does that and ``keep_steps`` was asked for.
     - ``pred_image``: ``PixelData`` (3, H, W) in [0, 255], unless features are reconstructed.
     - ``recon_error``: mean squared error of the reconstruction, unless it is of discrete tokens.
     - ``pred_set``: ``InstanceData`` of set prediction, one object a slot: its properties under the

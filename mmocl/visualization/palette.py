@@ -4,6 +4,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 NUM_COLORS = 255
+# No slot has this index: pixels that the model did not see (``mmocl.apis.UNSEEN``).
+UNSEEN = 255
 # What no slot is drawn in: background, what the model did not see or nobody annotated, and paper.
 BLACK, GREY, WHITE = 0, 128, 255
 

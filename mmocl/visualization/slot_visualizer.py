@@ -1,22 +1,59 @@
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from mmocl.evaluation.functional.label_map import label_map
+from mmocl.evaluation.protocols import get_protocol
 from mmocl.registry import VISUALIZERS
 from mmocl.structures import SlotDataSample
-from mmocl.visualization.drawing import Picture, colorize, contact_sheet, overlay
+from mmocl.visualization.drawing import Picture
+from mmocl.visualization.overview import overview_tiles
+from mmocl.visualization.panels import PANELS, check_panels, draw_panels
+
+# Side of the tiles of small images in pixels.
+_LEAST_SIDE = 224
 
 
 @VISUALIZERS.register_module()
 class SlotVisualizer(Visualizer):
-    """Draw the slots of one image: input, reconstruction, masks, attention, true masks.
+    """Draw the slots of one image, in one or several panels.
 
-    Takes the arguments of MMEngine's ``Visualizer``.
+    Args:
+        name: Name of the visualizer.
+        image: Picture to draw on, for MMEngine's own methods.
+        vis_backends: Where pictures go, such as ``dict(type='LocalVisBackend')``.
+        save_dir: Folder of the backends.
+        panels: ``'overview'``: input, reconstruction, masks, attention and true objects;
+            ``'scores'``: true against predicted; ``'steps'``: attention after every update;
+            ``'grid'``: a row a slot. One name, or several that are drawn below each other.
+        protocol: How ``'scores'`` scores: name of a preset of ``mmocl.evaluation.protocols``, or a
+            dict of it and of switches to change.
+
+    Raises:
+        ValueError: If a panel or the protocol is unknown.
     """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        image: np.ndarray | None = None,
+        vis_backends: list | dict | None = None,
+        save_dir: str | None = None,
+        panels: str | Sequence[str] = ('overview',),
+        protocol: str | dict[str, Any] = 'square128',
+    ) -> None:
+        self.panels = check_panels(panels)
+        get_protocol(protocol)
+        self.protocol = protocol
+        super().__init__(name, image, vis_backends, save_dir)
+
+    @property
+    def wants_steps(self) -> bool:
+        """Whether a panel shows more of predictions that were made with ``keep_steps``."""
+        return any(PANELS[name] for name in self.panels)
 
     def add_datasample(
         self,
@@ -37,7 +74,8 @@ class SlotVisualizer(Visualizer):
             out_file: File to write instead of the backends.
             step: Iteration, for the backends.
         """
-        picture = contact_sheet([tiles(image, data_sample)], tile=max(image.shape[0], 224))
+        side = max(*image.shape[:2], _LEAST_SIDE)
+        picture = draw_panels(image, data_sample, self.panels, self.protocol, side)
         if show:
             self.show(picture, win_name=name)
         if out_file is None:
@@ -48,31 +86,5 @@ class SlotVisualizer(Visualizer):
 
 
 def tiles(image: Picture, data_sample: SlotDataSample) -> list[Picture]:
-    """Pictures of one sample, those that its fields allow, in the order of the class docstring."""
-    size = (image.shape[0], image.shape[1])
-    pictures = [image]
-    if 'pred_image' in data_sample:
-        recon = data_sample.pred_image.data.permute(1, 2, 0).round().byte()
-        pictures.append(recon.cpu().numpy())
-    for field in ('pred_masks', 'pred_attn'):
-        if field in data_sample:
-            ids = label_map(getattr(data_sample, field).data.detach(), size)
-            pictures.append(overlay(image, ids.cpu().numpy()))
-    if 'gt_objects' in data_sample and 'masks' in data_sample.gt_objects:
-        crop = data_sample.get('crop', 'center')
-        pictures.append(colorize(_true_ids(data_sample, crop), background=True))
-    return pictures
-
-
-def _true_ids(data_sample: SlotDataSample, crop: str) -> Int64[np.ndarray, 'h w']:
-    """Object ids on the part of the image that the model saw; later objects lie on top."""
-    masks = data_sample.gt_objects.masks.numpy(force=True)
-    ids = np.zeros(masks.shape[1:], np.int64)
-    for i, mask in enumerate(masks, start=1):
-        ids[mask] = i
-    if crop == 'center':
-        height, width = masks.shape[1:]
-        short = min(height, width)
-        top, left = (height - short) // 2, (width - short) // 2
-        ids = ids[top : top + short, left : left + short]
-    return ids
+    """Pictures of one sample, see :func:`~mmocl.visualization.overview.overview_tiles`."""
+    return list(overview_tiles(image, data_sample).values())

@@ -2,8 +2,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from PIL import Image, ImageOps
@@ -16,6 +18,10 @@ from mmocl.structures import SlotDataSample
 @HOOKS.register_module()
 class SlotVisualizationHook(Hook):
     """Write pictures of masks during validation and test.
+
+    What a picture shows is chosen by ``panels`` of :class:`SlotVisualizer`. For those that show the
+    attention of every update a drawn image runs through the model once more, since a run does not
+    keep it; random numbers of the run stay what they are.
 
     Args:
         interval: Draw the first image of every n-th validation batch.
@@ -40,9 +46,11 @@ class SlotVisualizationHook(Hook):
         """Draw the first image of the batch."""
         if batch_idx % self.interval or not outputs or data_batch is None:
             return
-        image = seen_image(data_batch['inputs'][0], outputs[0])
+        inputs, sample = data_batch['inputs'][0], outputs[0]
+        image = seen_image(inputs, sample)
         visualizer: Visualizer = runner.visualizer
-        visualizer.add_datasample(f'val_{batch_idx}', image, outputs[0], step=runner.iter)
+        sample = _with_steps(runner, inputs, sample)
+        visualizer.add_datasample(f'val_{batch_idx}', image, sample, step=runner.iter)
 
     def after_test_iter(
         self,
@@ -57,7 +65,21 @@ class SlotVisualizationHook(Hook):
         for inputs, sample in zip(data_batch['inputs'], outputs, strict=True):
             image = seen_image(inputs, sample)
             out_file = Path(self.show_dir) / f'{sample.img_id}.png'
-            runner.visualizer.add_datasample('test', image, sample, out_file=str(out_file))
+            shown = _with_steps(runner, inputs, sample)
+            runner.visualizer.add_datasample('test', image, shown, out_file=str(out_file))
+
+
+def _with_steps(runner: Runner, inputs: Tensor, sample: SlotDataSample) -> SlotDataSample:
+    """Predict an image again with all that its picture shows, if it shows more than there is."""
+    if not getattr(runner.visualizer, 'wants_steps', False):
+        return sample
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if not hasattr(model, 'slot_head'):  # mmsegmentation's EncoderDecoder
+        return sample
+    devices = [inputs.device] if next(model.parameters()).is_cuda else []
+    with torch.random.fork_rng(devices), torch.no_grad():
+        batch = model.data_preprocessor({'inputs': [inputs]})
+        return model.predict(batch['inputs'], [sample.clone()], keep_steps=True)[0]
 
 
 def seen_image(inputs: Tensor, data_sample: SlotDataSample) -> UInt8[np.ndarray, 'H W 3']:
