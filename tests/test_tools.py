@@ -248,7 +248,7 @@ def test_the_demo_scores_before_and_after(tmp_path) -> None:
     assert entry['Results'][0]['fg_ari'] == round(metrics['ocl_fg_ari'], 3)
     assert metrics['data']['type'] == 'ColoredSprites'
     with Image.open(tmp_path / 'masks.png') as picture:
-        assert picture.size == (5 * 132 - 4, 6 * 132 - 4)
+        assert picture.size == (5 * 134 + 10, 6 * 134 + 31)  # with margins and titles
 
 
 def test_baselines_take_the_masks_metric_of_several(tiny_data, tmp_path) -> None:

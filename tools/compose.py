@@ -1,8 +1,8 @@
 """Compose new scenes from slots of the training images: ``tools/compose.py CONFIG CHECKPOINT``.
 
 Collects the aggregate posterior of the slots (PSA, arXiv:2406.07141) over the training data, draws
-slots from it and decodes them. The first row of the picture shows test images for comparison
-(input, reconstruction, masks), the others composed scenes (scene, masks).
+slots from it and decodes them. The picture shows test images for comparison (image, reconstruction,
+masks), and below them composed scenes (scene, masks).
 """
 
 import argparse
@@ -19,12 +19,13 @@ from mmocl.apis.composition import Scenes, require_images
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.models import SlotAutoencoder
 from mmocl.structures import SlotDataSample
-from mmocl.visualization.drawing import Picture, contact_sheet
-from mmocl.visualization.slot_visualizer import tiles
+from mmocl.visualization import composition_grid, overview_tiles
+from mmocl.visualization.drawing import Picture
 
-# Three pictures a test image, two a scene: both rows have twelve.
+# Pictures in a row, as many as the test images have, and their side in pixels.
+WIDTH = 12
+TILE = 128
 NUM_REAL = 4
-SCENES_PER_ROW = 6
 
 
 def main() -> None:
@@ -69,17 +70,15 @@ def main() -> None:
     scenes = compose_scenes(
         model, posterior, args.num_scenes, args.num_slots, generator, args.equal_weights
     )
-    pictures = [picture for row in _scene_tiles(scenes) for picture in row]
-    width = SCENES_PER_ROW * (1 if scenes.masks is None else 2)
-    rows = [pictures[i : i + width] for i in range(0, len(pictures), width)]
+    picture = composition_grid(_scene_tiles(scenes), real, WIDTH, TILE)
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(contact_sheet([real, *rows])).save(args.out)
+    Image.fromarray(picture).save(args.out)
     print(f'Reconstructions (first row) and {args.num_scenes} composed scenes are in {args.out}')
 
 
 @torch.no_grad()
-def _real_tiles(cfg: Config, model: SlotAutoencoder) -> list[Picture]:
-    """Input, reconstruction and masks of the first test images."""
+def _real_tiles(cfg: Config, model: SlotAutoencoder) -> list[list[Picture]]:
+    """Image, reconstruction and masks of the first test images."""
     batch = next(iter(Runner.build_dataloader(cfg.test_dataloader)))
     batch = {name: values[:NUM_REAL] for name, values in batch.items()}
     pictures = []
@@ -87,7 +86,8 @@ def _real_tiles(cfg: Config, model: SlotAutoencoder) -> list[Picture]:
         shown = SlotDataSample(pred_image=sample.pred_image)
         if 'pred_masks' in sample:
             shown.pred_masks = sample.pred_masks
-        pictures += tiles(seen_image(inputs, sample), shown)
+        tiles = overview_tiles(seen_image(inputs, sample), shown, (TILE, TILE))
+        pictures.append(list(tiles.values()))
     return pictures
 
 
@@ -98,7 +98,8 @@ def _scene_tiles(scenes: Scenes) -> list[list[Picture]]:
         sample = SlotDataSample()
         if scenes.masks is not None:
             sample.pred_masks = PixelData(data=scenes.masks[i])
-        rows.append(tiles(image.permute(1, 2, 0).numpy(), sample))
+        tiles = overview_tiles(image.permute(1, 2, 0).numpy(), sample, (TILE, TILE))
+        rows.append(list(tiles.values()))
     return rows
 
 

@@ -21,9 +21,11 @@ from PIL import Image
 from provenance import command_of, current_commit, hardware
 
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
-from mmocl.visualization.drawing import contact_sheet
-from mmocl.visualization.slot_visualizer import tiles
+from mmocl.visualization import overview_tiles
+from mmocl.visualization.layout import titled_grid
 
+# Side of a picture in masks.png in pixels.
+TILE = 128
 # Names of what is printed.
 HEADLINES = {
     'fg/iou': 'foreground IoU',
@@ -112,8 +114,12 @@ def _draw(runner: Runner, num_images: int, path: Path) -> None:
     batch = next(iter(runner.test_dataloader))
     samples = runner.model.test_step(batch)
     pairs = list(zip(batch['inputs'], samples, strict=True))[:num_images]
-    rows = [tiles(seen_image(inputs, sample), sample) for inputs, sample in pairs]
-    Image.fromarray(contact_sheet(rows)).save(path)
+    rows = [
+        overview_tiles(seen_image(inputs, sample), sample, size=(TILE, TILE))
+        for inputs, sample in pairs
+    ]
+    grid = titled_grid([list(row.values()) for row in rows], list(rows[0]), tile=(TILE, TILE))
+    Image.fromarray(grid).save(path)
 
 
 if __name__ == '__main__':

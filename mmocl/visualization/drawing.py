@@ -64,12 +64,21 @@ def overlay(
     return annotated(picture, ids, texts)
 
 
-def annotated(picture: Picture, ids: Integer[np.ndarray, 'H W'], texts: dict[int, str]) -> Picture:
-    """Write a text into every segment that has one and room for it, where it is the widest."""
+def annotated(
+    picture: Picture, ids: Integer[np.ndarray, 'H W'], texts: dict[int, str], always: bool = False
+) -> Picture:
+    """Write texts into segments where these are the widest.
+
+    Args:
+        picture: Drawing of the segments; it is not changed.
+        ids: Segments.
+        texts: Texts by segment.
+        always: Write texts too for which there is no room, over what is around.
+    """
     size = letter_size(picture)
     for segment, text in texts.items():
         x, y, radius = most_interior(ids == segment)
-        if radius >= _ROOM * size * max(1, len(text) / 2) / 2:
+        if always or radius >= _ROOM * size * max(1, len(text) / 2) / 2:
             picture = lettered(picture, text, (x, y), size, outline=True)
     return picture
 

@@ -47,6 +47,12 @@ def lettered(
     draw = ImageDraw.Draw(page)
     if outline:
         rim = max(1, size // 8)
+        # The text stays in the picture.
+        half = text_size(text, size)[1] // 2 + rim, line_height(size) // 2 + rim
+        at = (
+            max(half[0], min(at[0], page.width - half[0])),
+            max(half[1], min(at[1], page.height - half[1])),
+        )
         draw.text(at, text, PAPER, _font(size), anchor='mm', stroke_width=rim, stroke_fill=INK)
     else:
         for i, line in enumerate(text.split('\n')):

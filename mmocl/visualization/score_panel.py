@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from mmocl.evaluation.protocols import get_protocol
 from mmocl.structures import SlotDataSample
 from mmocl.visualization.drawing import Picture, annotated, overlay, resized
 from mmocl.visualization.image_scores import image_scores
@@ -46,7 +47,7 @@ def score_panel(
         truth = nearest(scores.truth, size)
         picture = true_picture(truth, scores.matches)
         labels = {i: f'{match.iou:.2f}' for i, match in scores.matches.items()}
-        pictures['true objects, IoU'] = annotated(picture, truth, labels)
+        pictures['true objects, IoU'] = annotated(picture, truth, labels, always=True)
         text = '   '.join(
             f'{name} {_text(value)}'
             for name, value in (
@@ -55,6 +56,7 @@ def score_panel(
                 ('mIoU', scores.miou),
             )
         )
+        text += f'   ({get_protocol(protocol).name})'
     title = 'slots (masks)' if source == 'decoder' else 'slots (attention)'
     pictures[title] = overlay(shown, ids, numbers=True)
     return headed(titled_grid([list(pictures.values())], list(pictures), tile=size), text)

@@ -8,7 +8,7 @@ from mmocl.visualization.palette import WHITE
 from mmocl.visualization.sample_maps import mask_source, slot_ids
 
 
-def slot_crops(image: Picture, sample: SlotDataSample, side: int = 64) -> list[Picture]:
+def slot_crops(image: Picture, sample: SlotDataSample, side: int = 64) -> list[Picture | None]:
     """The part of the image under every slot, on white, cut to the box around it.
 
     Args:
@@ -17,7 +17,7 @@ def slot_crops(image: Picture, sample: SlotDataSample, side: int = 64) -> list[P
         side: Side of a picture in pixels.
 
     Returns:
-        A picture a slot, white for one without a pixel.
+        A picture a slot, None for one without a pixel.
 
     Raises:
         ValueError: If the sample holds no masks.
@@ -27,11 +27,11 @@ def slot_crops(image: Picture, sample: SlotDataSample, side: int = 64) -> list[P
         raise ValueError('the sample holds neither pred_masks nor pred_attn: no slots to cut out')
     masks = sample.get('pred_masks' if source == 'decoder' else 'pred_attn').data
     ids = slot_ids(sample, masks, (image.shape[0], image.shape[1]))
-    crops = []
+    crops: list[Picture | None] = []
     for k in range(len(masks)):
         rows, columns = np.nonzero(ids == k)
         if not rows.size:
-            crops.append(np.full((side, side, 3), WHITE, np.uint8))
+            crops.append(None)
             continue
         box = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         part = np.where((ids == k)[..., None], image, np.uint8(WHITE))[box]

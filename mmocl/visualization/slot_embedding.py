@@ -9,8 +9,10 @@ from jaxtyping import Bool, Float, Float64
 from mmocl.visualization.drawing import Picture
 from mmocl.visualization.palette import palette
 
-# A thumbnail a cell of a grid of so many cells a side.
-_CELLS = 12
+# Side of a thumbnail as a fraction of the picture, and the least distance between two of them as a
+# fraction of the extent of the points: they do not overlap.
+_THUMBNAIL = 0.045
+_DISTANCE = 0.1
 # More colours than these are not told in a legend.
 _LEGEND = 24
 
@@ -50,7 +52,7 @@ def principal_axes(vectors: Float[np.ndarray, 'P D']) -> PrincipalAxes:
 def slot_embedding(
     slots: Float[np.ndarray, 'M K D'],
     active: Bool[np.ndarray, 'M K'] | None = None,
-    crops: Sequence[Sequence[Picture]] | None = None,
+    crops: Sequence[Sequence[Picture | None]] | None = None,
     size: int = 800,
 ) -> Picture:
     """Draw the slots of many images in the plane of their two greatest variances.
@@ -61,7 +63,8 @@ def slot_embedding(
     Args:
         slots: Slots of M images.
         active: Slots to draw; all if not given.
-        crops: Picture of every slot of every image, drawn in place of some of the points.
+        crops: Picture of every slot of every image, drawn in place of some of the points; None for
+            a slot that has none.
         size: Side of the picture in pixels.
 
     Raises:
@@ -72,10 +75,10 @@ def slot_embedding(
     if not chosen.any():
         raise ValueError(f'none of {num_images} x {num_slots} slots is active: nothing to draw')
     points, explained = principal_axes(slots[chosen])
-    images, indices = np.nonzero(chosen)
-    pictures = None
+    indices = np.nonzero(chosen)[1]
+    pictures: list[Picture | None] = [None] * len(points)
     if crops is not None:
-        pictures = [crops[i][k] for i, k in zip(images, indices, strict=True)]
+        pictures = [crops[i][k] for i, k in np.argwhere(chosen).tolist()]
     title = f'{len(points)} slots of {num_images} images'
     return _scatter(points, explained, indices, pictures, title, size)
 
@@ -84,7 +87,7 @@ def _scatter(
     points: Float64[np.ndarray, 'P 2'],
     explained: Float64[np.ndarray, ' 2'],
     indices: np.ndarray,
-    pictures: list[Picture] | None,
+    pictures: list[Picture | None],
     title: str,
     size: int,
 ) -> Picture:
@@ -101,10 +104,14 @@ def _scatter(
     used = np.unique(indices)
     for k in used:
         own = points[indices == k]
-        axes.scatter(*own.T, s=14, color=colors[k] / 255, linewidths=0, label=f'{k}', zorder=1)
-    for i in _spread(points) if pictures is not None else []:
-        assert pictures is not None
-        box = OffsetImage(pictures[i], zoom=0.045 * size / max(pictures[i].shape))
+        axes.scatter(
+            own[:, 0], own[:, 1], s=14, color=colors[k] / 255, linewidths=0, label=f'{k}', zorder=1
+        )
+    drawn = [i for i, picture in enumerate(pictures) if picture is not None]
+    for i in _spread(points, drawn):
+        picture = pictures[i]
+        assert picture is not None
+        box = OffsetImage(picture, zoom=_THUMBNAIL * size / max(picture.shape))
         frame = {'edgecolor': colors[indices[i]] / 255, 'linewidth': 1.5}
         axes.add_artist(AnnotationBbox(box, tuple(points[i]), pad=0.1, bboxprops=frame, zorder=2))
     axes.set_xlabel(f'first component ({100 * explained[0]:.0f} % of the variance)')
@@ -120,10 +127,12 @@ def _scatter(
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _spread(points: Float64[np.ndarray, 'P 2']) -> list[int]:
-    """Points that lie apart: the first one of every cell of a grid."""
-    low = points.min(axis=0)
-    extent = np.maximum(points.max(axis=0) - low, 1e-12)
-    cells = np.minimum((points - low) / extent * _CELLS, _CELLS - 1).astype(int)
-    _, first = np.unique(cells @ [_CELLS, 1], return_index=True)
-    return sorted(first.tolist())
+def _spread(points: Float64[np.ndarray, 'P 2'], candidates: Sequence[int]) -> list[int]:
+    """Candidates that lie apart: each that is far enough from all chosen before it."""
+    extent = np.maximum(points.max(axis=0) - points.min(axis=0), 1e-12)
+    chosen: list[int] = []
+    for i in candidates:
+        apart = np.abs(points[chosen] - points[i]) / extent >= _DISTANCE
+        if apart.any(axis=1).all():
+            chosen.append(i)
+    return chosen

@@ -17,8 +17,8 @@ def slot_grid(image: Picture, sample: SlotDataSample, side: int = 112) -> Pictur
     """Draw a row for every slot: its mask, its part of the image, and how it came about.
 
     Columns, those that the sample's fields allow: the decoder's ``mask`` (white: all of the pixel
-    is this slot's), the ``part`` of the image under it, what the decoder paints from this slot
-    ``alone``, and the attention after every update of the slots (``step 1``, ...; without
+    is this slot's), the ``image part`` under it, what the decoder paints from the ``slot
+    alone``, and the attention after every update of the slots (``attention, step 1``, ...; without
     ``pred_steps`` after the last one). Labels give the mixing weight of a mixture; inactive slots
     are pale. Without a decoder's masks the part is that of the attention.
 
@@ -44,12 +44,12 @@ def slot_grid(image: Picture, sample: SlotDataSample, side: int = 112) -> Pictur
         steps = sample.pred_attn.data[None] if steps is None else steps
         attn = soft(sample.pred_attn.data, size)
     shares = masks if 'pred_masks' in sample else attn
-    columns['part'] = [cut_out(shown, share) for share in shares]
+    columns['image part'] = [cut_out(shown, share) for share in shares]
     if 'pred_slot_images' in sample:
-        columns['alone'] = [to_picture(one) for one in sample.pred_slot_images]
+        columns['slot alone'] = [to_picture(one) for one in sample.pred_slot_images]
     if steps is not None:
         for t, step in enumerate(steps, start=1):
-            title = f'step {t}' if len(steps) > 1 else 'attention'
+            title = f'attention, step {t}' if len(steps) > 1 else 'attention'
             columns[title] = [grey_levels(attn) for attn in soft(step, size)]
     num_slots = len(shares)
     active = active_slots(sample, num_slots)

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 from mmengine.visualization import Visualizer
@@ -26,6 +26,8 @@ class SlotVisualizer(Visualizer):
         image: Picture to draw on, for MMEngine's own methods.
         vis_backends: Where pictures go, such as ``dict(type='LocalVisBackend')``.
         save_dir: Folder of the backends.
+        fig_save_cfg: Arguments of the figure that MMEngine's own methods draw on.
+        fig_show_cfg: Arguments of the figure in a window.
         panels: ``'overview'``: input, reconstruction, masks, attention and true objects;
             ``'scores'``: true against predicted; ``'steps'``: attention after every update;
             ``'grid'``: a row a slot. One name, or several that are drawn below each other.
@@ -36,19 +38,33 @@ class SlotVisualizer(Visualizer):
         ValueError: If a panel or the protocol is unknown.
     """
 
+    panels: tuple[str, ...]
+    protocol: str | dict[str, Any]
+
+    # MMEngine looks for ``name`` in the signature, which a checker of types would wrap.
+    @no_type_check
     def __init__(
         self,
         name: str = 'visualizer',
         image: np.ndarray | None = None,
         vis_backends: list | dict | None = None,
         save_dir: str | None = None,
+        fig_save_cfg: dict | None = None,
+        fig_show_cfg: dict | None = None,
         panels: str | Sequence[str] = ('overview',),
         protocol: str | dict[str, Any] = 'square128',
     ) -> None:
         self.panels = check_panels(panels)
         get_protocol(protocol)
         self.protocol = protocol
-        super().__init__(name, image, vis_backends, save_dir)
+        super().__init__(
+            name,
+            image,
+            vis_backends,
+            save_dir,
+            fig_save_cfg or {'frameon': False},
+            fig_show_cfg or {'frameon': False},
+        )
 
     @property
     def wants_steps(self) -> bool:

@@ -25,9 +25,9 @@ def step_strip(image: Picture, sample: SlotDataSample, side: int = 224) -> Pictu
     pictures = {'image': shown}
     steps = sample.get('pred_steps')
     for t, step in enumerate(sample.pred_attn.data[None] if steps is None else steps, start=1):
-        title = 'attention' if steps is None else f'step {t}'
+        title = 'attention' if steps is None else f'attention, step {t}'
         pictures[title] = overlay(shown, slot_ids(sample, step, size), numbers=True)
     if 'pred_masks' in sample:
         ids = slot_ids(sample, sample.pred_masks.data, size)
-        pictures['decoder'] = overlay(shown, ids, numbers=True)
+        pictures['masks of the decoder'] = overlay(shown, ids, numbers=True)
     return titled_grid([list(pictures.values())], list(pictures), tile=size)
