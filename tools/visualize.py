@@ -67,7 +67,7 @@ def main() -> None:
         picture = draw_panels(image, sample, args.panels, protocol, args.side)
         Image.fromarray(picture).save(out_dir / f'{sample.img_id}.png')
         if args.embedding:
-            slots.append(sample.pred_slots.slots.numpy(force=True))
+            slots.append(sample.pred_slots.slots.float().numpy(force=True))
             active.append(sample.pred_slots.active.numpy(force=True))
             crops.append(slot_crops(image, sample))
         bar.update()

@@ -94,16 +94,18 @@ def borders(ids: Int[np.ndarray, 'H W'] | Integer[np.ndarray, 'H W']) -> Bool[np
 def most_interior(mask: Bool[np.ndarray, 'H W']) -> tuple[int, int, float]:
     """Where the largest circle in a mask lies: x and y of its centre, and its radius in pixels.
 
-    Outside the picture there is no mask. An empty mask has radius 0.
+    Of several the one nearest to their middle. Outside the picture there is no mask. An empty mask
+    has radius 0.
     """
     distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(distance.argmax()), mask.shape)
-    return int(x), int(y), float(distance[y, x])
+    widest = np.argwhere(distance == distance.max())
+    y, x = widest[np.square(widest - widest.mean(axis=0)).sum(axis=1).argmin()].tolist()
+    return x, y, float(distance[y, x])
 
 
 def letter_size(picture: Picture) -> int:
     """Height in pixels of letters that can be read in a picture and leave it visible."""
-    return max(9, min(picture.shape[:2]) // 14)
+    return max(11, min(picture.shape[:2]) // 14)
 
 
 def fit(picture: Picture, height: int, width: int) -> Picture:

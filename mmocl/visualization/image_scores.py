@@ -46,11 +46,10 @@ def image_scores(
         sample: Prediction with true masks.
         source: Masks to score, see ``MASK_SOURCES``.
         protocol: Name of a preset, or a dict of it and of switches to change. Its crop and frame
-            are those of the sample, if that says them.
+            are those of the sample; all of the image if that says none.
     """
-    preset = get_protocol(protocol)
-    if 'crop' in sample:
-        preset = replace(preset, crop=sample.crop, frame=sample.get('frame'))
+    shown = {'crop': sample.get('crop', 'squash'), 'frame': sample.get('frame')}
+    preset = replace(get_protocol(protocol), **shown)
     objects, void = sample.gt_objects, sample.get('gt_void')
     masks = objects.masks.numpy(force=True)
     labels, crowd = np.ones(len(masks), np.int64), np.zeros(len(masks), bool)

@@ -10,6 +10,8 @@ from mmocl.visualization.drawing import Picture
 from mmocl.visualization.palette import UNSEEN
 
 Size = tuple[int, int]
+# Sources whose masks are of slots, the best first.
+_SHOWN = ('decoder', 'attention')
 
 
 def to_picture(image: Float[Tensor, '3 H W']) -> Picture:
@@ -19,7 +21,22 @@ def to_picture(image: Float[Tensor, '3 H W']) -> Picture:
 
 def mask_source(sample: SlotDataSample) -> str | None:
     """Which masks are shown: the decoder's, else the attention; None if there are none."""
-    return next((name for name in MASK_SOURCES if MASK_SOURCES[name][0] in sample), None)
+    return next((name for name in _SHOWN if MASK_SOURCES[name][0] in sample), None)
+
+
+def shown_masks(sample: SlotDataSample) -> Float[Tensor, 'K h w']:
+    """Masks of the slots: the decoder's, else the attention.
+
+    Raises:
+        ValueError: If the sample has neither.
+    """
+    source = mask_source(sample)
+    if source is None:
+        raise ValueError(
+            f'image {sample.get("img_id")!r} has neither pred_masks nor pred_attn: there are no '
+            'slots to draw'
+        )
+    return sample.get(MASK_SOURCES[source][0]).data
 
 
 def active_slots(sample: SlotDataSample, num_slots: int) -> Bool[np.ndarray, ' K']:
@@ -37,7 +54,7 @@ def slot_ids(
     active = active_slots(sample, len(masks))
     if not active.any():
         return np.full(size, UNSEEN, np.int64)
-    best = label_map(masks.detach()[active], size).numpy(force=True)
+    best = label_map(masks.detach().cpu()[active], size).numpy()
     return np.flatnonzero(active)[best].astype(np.int64)
 
 
@@ -57,7 +74,8 @@ def true_ids(sample: SlotDataSample, size: Size) -> Int64[np.ndarray, 'H W'] | N
     ids = np.zeros(masks.shape[1:], np.int64)
     for i, mask in enumerate(masks, start=1):
         ids[mask] = i
-    if sample.get('crop', 'center') == 'center':
+    # Without ResizeCrop all of the image is shown.
+    if sample.get('crop', 'squash') == 'center':
         height, width = ids.shape
         short = min(height, width)
         top, left = (height - short) // 2, (width - short) // 2

@@ -9,7 +9,7 @@ from mmocl.visualization.drawing import Picture, annotated, overlay, resized
 from mmocl.visualization.image_scores import image_scores
 from mmocl.visualization.layout import headed, titled_grid
 from mmocl.visualization.overview import true_picture
-from mmocl.visualization.sample_maps import mask_source, nearest, slot_ids, tile_size
+from mmocl.visualization.sample_maps import mask_source, nearest, shown_masks, slot_ids, tile_size
 
 
 def score_panel(
@@ -33,13 +33,11 @@ def score_panel(
     Raises:
         ValueError: If the sample holds no masks.
     """
-    source = mask_source(sample)
-    if source is None:
-        raise ValueError('the sample holds neither pred_masks nor pred_attn: nothing to score')
+    masks, source = shown_masks(sample), mask_source(sample)
+    assert source is not None
     size = tile_size(image, side)
     shown = resized(image, *size)
-    field = 'pred_masks' if source == 'decoder' else 'pred_attn'
-    ids = slot_ids(sample, sample.get(field).data, size)
+    ids = slot_ids(sample, masks, size)
     pictures = {'image': shown}
     text = 'no true masks, no scores'
     if 'gt_objects' in sample and 'masks' in sample.gt_objects:

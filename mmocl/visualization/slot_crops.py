@@ -5,7 +5,7 @@ import numpy as np
 from mmocl.structures import SlotDataSample
 from mmocl.visualization.drawing import Picture, fit
 from mmocl.visualization.palette import WHITE
-from mmocl.visualization.sample_maps import mask_source, slot_ids
+from mmocl.visualization.sample_maps import shown_masks, slot_ids
 
 
 def slot_crops(image: Picture, sample: SlotDataSample, side: int = 64) -> list[Picture | None]:
@@ -22,10 +22,7 @@ def slot_crops(image: Picture, sample: SlotDataSample, side: int = 64) -> list[P
     Raises:
         ValueError: If the sample holds no masks.
     """
-    source = mask_source(sample)
-    if source is None:
-        raise ValueError('the sample holds neither pred_masks nor pred_attn: no slots to cut out')
-    masks = sample.get('pred_masks' if source == 'decoder' else 'pred_attn').data
+    masks = shown_masks(sample)
     ids = slot_ids(sample, masks, (image.shape[0], image.shape[1]))
     crops: list[Picture | None] = []
     for k in range(len(masks)):

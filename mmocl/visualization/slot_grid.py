@@ -7,7 +7,7 @@ from mmocl.structures import SlotDataSample
 from mmocl.visualization.drawing import Picture, resized
 from mmocl.visualization.layout import titled_grid
 from mmocl.visualization.palette import WHITE, palette
-from mmocl.visualization.sample_maps import active_slots, mask_source, soft, tile_size, to_picture
+from mmocl.visualization.sample_maps import active_slots, shown_masks, soft, tile_size, to_picture
 
 # How much of an inactive slot's pictures is left.
 _PALE = 0.2
@@ -30,20 +30,15 @@ def slot_grid(image: Picture, sample: SlotDataSample, side: int = 112) -> Pictur
     Raises:
         ValueError: If the sample holds no masks.
     """
-    source = mask_source(sample)
-    if source is None:
-        raise ValueError('the sample holds neither pred_masks nor pred_attn: no slots to draw')
     size = tile_size(image, side)
     shown = resized(image, *size)
+    shares = soft(shown_masks(sample), size)
     columns: dict[str, list[Picture]] = {}
     if 'pred_masks' in sample:
-        masks = soft(sample.pred_masks.data, size)
-        columns['mask'] = [grey_levels(mask) for mask in masks]
+        columns['mask'] = [grey_levels(share) for share in shares]
     steps = sample.get('pred_steps')
     if 'pred_attn' in sample:
         steps = sample.pred_attn.data[None] if steps is None else steps
-        attn = soft(sample.pred_attn.data, size)
-    shares = masks if 'pred_masks' in sample else attn
     columns['image part'] = [cut_out(shown, share) for share in shares]
     if 'pred_slot_images' in sample:
         columns['slot alone'] = [to_picture(one) for one in sample.pred_slot_images]
