@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
@@ -20,6 +19,8 @@ from provenance import current_commit, shell_line
 from mmocl.datasets.cache_views import NO_IMAGE
 from mmocl.datasets.feature_cache import cache_settings
 from mmocl.engine.cpu_processes import cpu_processes
+from mmocl.model_files import load_checkpoint
+from mmocl.models.checkpoint import without_pretrained
 from mmocl.structures import MASK_SOURCES
 
 SPLITS = ('train', 'val', 'test')
@@ -70,9 +71,8 @@ def main() -> None:
             cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': 0}  # to draw it again
     else:
         cfg.load_from = args.checkpoint
-        if cfg.model.backbone.get('pretrained'):
-            # The weights come from the checkpoint: nothing to download first.
-            cfg.model.backbone.pretrained = False
+        # The weights come from the checkpoint: nothing to download or to look for first.
+        cfg.model.backbone = without_pretrained(cfg.model.backbone)
     cfg.test_dataloader = whole_split(
         cfg, args.split_key, objects=bool(args.properties or args.mask_source)
     )
@@ -111,7 +111,7 @@ def source(cfg: Config, config: str, checkpoint: str, split: str) -> dict[str, A
     if checkpoint == 'none':
         file, seed, steps = None, (cfg.get('randomness') or {}).get('seed'), 0
     else:
-        meta = torch.load(checkpoint, map_location='cpu', weights_only=False).get('meta') or {}
+        meta = load_checkpoint(checkpoint).get('meta') or {}
         file, seed, steps = checkpoint, meta.get('seed'), meta.get('iter')
     return {
         'config': config,

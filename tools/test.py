@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
@@ -22,6 +21,7 @@ from mmocl.engine.cpu_processes import cpu_processes
 from mmocl.engine.require_segmentation import require_segmentation
 from mmocl.evaluation.json_values import null_for_nan
 from mmocl.evaluation.protocols import PROTOCOLS, protocol_passes
+from mmocl.model_files import load_checkpoint, trained_config
 from mmocl.models.checkpoint import without_pretrained
 
 # Options that may differ between seeds of one training.
@@ -121,8 +121,9 @@ def score(cfg: Config, args: argparse.Namespace) -> None:
 
 def about(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
     """What is scored, how it was trained, the data, and by what."""
-    meta = torch.load(args.checkpoint, map_location='cpu', weights_only=False).get('meta', {})
-    trained = Config.fromstring(meta['cfg'], '.py').to_dict() if meta.get('cfg') else None
+    checkpoint = load_checkpoint(args.checkpoint)
+    meta = checkpoint.get('meta') or {}
+    trained = trained_config(checkpoint, args.checkpoint)
     data = {k: v for k, v in cfg.test_dataloader.dataset.items() if k != 'pipeline'}
     return {
         'config': args.config,

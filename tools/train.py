@@ -54,6 +54,11 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+        if args.resume.endswith('.safetensors'):
+            raise ValueError(
+                f'{args.resume} is a published model, which has no state of its training; to start '
+                f'from its weights give --cfg-options load_from={args.resume}.'
+            )
     require_segmentation(cfg)
     with cpu_processes(cfg):
         Runner.from_cfg(cfg).train()

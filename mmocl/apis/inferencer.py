@@ -9,9 +9,11 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import nn
 
+from mmocl.apis.model_source import resolve_model
 from mmocl.datasets import stack_inputs
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
-from mmocl.models.checkpoint import load_trained, without_pretrained
+from mmocl.model_files import LoadedCheckpoint
+from mmocl.models.checkpoint import load_weights, model_of, without_pretrained
 from mmocl.registry import TRANSFORMS
 from mmocl.structures import SlotDataSample
 from mmocl.visualization.drawing import Picture, contact_sheet
@@ -26,8 +28,10 @@ class SlotInferencer(BaseInferencer):
     here too, and refuses pictures that are smaller than this frame.
 
     Args:
-        model: Config file, or a loaded config.
-        weights: Checkpoint file.
+        model: Config file, a loaded config, the name of a model
+            (:func:`~mmocl.apis.model_index.find_model`), or a published file, which brings config
+            and weights.
+        weights: Checkpoint or published file. Files are read as data, no code of them is run.
         device: Device, e.g. ``'cuda:0'``; the best one if not given.
         show_progress: Show a progress bar.
     """
@@ -40,15 +44,16 @@ class SlotInferencer(BaseInferencer):
 
     def __init__(
         self,
-        model: str | Config,
-        weights: str | None = None,
+        model: str | Path | Config | dict | None = None,
+        weights: str | Path | None = None,
         device: str | None = None,
         show_progress: bool = True,
     ) -> None:
-        if weights is not None and not Path(weights).is_file():
-            raise FileNotFoundError(f'No checkpoint at {weights!r}.')
+        config, checkpoint = resolve_model(model, weights)
         init_default_scope('mmocl')
-        super().__init__(model, weights, device, scope='mmocl', show_progress=show_progress)
+        # MMEngine hands the weights on as they are, to ``_init_model``.
+        weights_read: Any = checkpoint
+        super().__init__(config, weights_read, device, scope='mmocl', show_progress=show_progress)
 
     def _init_pipeline(self, cfg: Config) -> Callable[[str], dict]:
         pipeline = cfg.test_dataloader.dataset.get('pipeline')
@@ -105,12 +110,14 @@ class SlotInferencer(BaseInferencer):
             predictions = [_arrays(sample) for sample in preds]
         return {'predictions': predictions, 'visualization': visualization}
 
-    def _init_model(self, cfg: Config, weights: str | None, device: str = 'cpu') -> nn.Module:
+    def _init_model(
+        self, cfg: Config, weights: LoadedCheckpoint | None, device: str = 'cpu'
+    ) -> nn.Module:
         if weights is not None:
             cfg.model.backbone = without_pretrained(cfg.model.backbone)
         model = super()._init_model(cfg, None, device)
         if weights is not None:
-            load_trained(model, weights, 'the model of the config')
+            load_weights(model, weights, model_of(cfg))
         return model
 
 

@@ -1,14 +1,16 @@
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
+
+from mmocl.model_files import LoadedCheckpoint, load_checkpoint
 
 
 def load_trained(model: nn.Module, checkpoint: str, what: str) -> None:
-    """Load the checkpoint of a training, every weight of which has to fit.
+    """Load a checkpoint or a published model, every weight of which has to fit.
+
+    The file is read as data: a pickle that asks for more is refused.
 
     Args:
         model: The model to load into.
@@ -17,14 +19,22 @@ def load_trained(model: nn.Module, checkpoint: str, what: str) -> None:
 
     Raises:
         FileNotFoundError: If the checkpoint is missing.
-        ValueError: See :func:`require_fit`.
+        ValueError: If the file is damaged or asks for more than weights; see
+            :func:`require_fit`.
     """
-    if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f'No checkpoint at {checkpoint!r}.')
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    weights = content.get('state_dict', content)
-    require_fit(model, weights, f'{checkpoint} does not fit {what}')
+    load_weights(model, load_checkpoint(checkpoint), what)
+
+
+def load_weights(model: nn.Module, checkpoint: LoadedCheckpoint, what: str) -> None:
+    """Load weights from a checkpoint that was read; see :func:`load_trained`."""
+    weights = checkpoint.get('state_dict', checkpoint)
+    require_fit(model, weights, f'Checkpoint {checkpoint.path!r} does not fit {what}')
     model.load_state_dict(weights)
+
+
+def model_of(config: Config) -> str:
+    """Name the model of a config in a message, by its file if there is one."""
+    return f'the model of {config.filename!r}' if config.filename else 'the model of the config'
 
 
 def without_pretrained(backbone: Any) -> Any:

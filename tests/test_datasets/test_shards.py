@@ -15,7 +15,6 @@ from mmocl.datasets.shards import (
     ShardFolder,
     ShardWriter,
     differences,
-    shard_file,
     shard_folder,
     shard_writer,
     write_atomically,
@@ -101,7 +100,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
     full = OSError(errno.ENOSPC, 'No space left on device')
     for failure in (full, KeyboardInterrupt):
         with monkeypatch.context() as patch:
-            patch.setattr(shard_file.os, 'fsync', Mock(side_effect=failure))
+            patch.setattr(os, 'fsync', Mock(side_effect=failure))
             with pytest.raises(type(full) if failure is full else failure):
                 write_atomically(path, b'new')
         assert path.read_bytes() == b'old'
@@ -115,7 +114,7 @@ def test_a_stop_in_the_middle_of_a_write(
     moment: str, which: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    real = getattr(shard_file.os, moment)
+    real = getattr(os, moment)
 
     def stop(*args: object) -> None:
         calls.append(args)
@@ -124,7 +123,7 @@ def test_a_stop_in_the_middle_of_a_write(
         real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shard_file.os, moment, stop)
+        patch.setattr(os, moment, stop)
         with pytest.raises(KeyboardInterrupt):
             fill(tmp_path / 'other')
     fill(tmp_path / 'other')

@@ -58,7 +58,7 @@ def test_for_cached_tokens_the_image_is_read_from_its_file(tmp_path) -> None:
 
 
 def test_strict_hook_refuses_other_weights() -> None:
-    runner = Mock(spec=Runner, model=nn.Linear(3, 2))
+    runner = Mock(spec=Runner, model=nn.Linear(3, 2), cfg=Config(filename='some.py'))
     hook = StrictCheckpointHook()
     hook.after_load_checkpoint(runner, {'state_dict': nn.Linear(3, 2).state_dict()})
     with pytest.raises(ValueError, match=r'weight is \(2, 4\), expected \(2, 3\)'):

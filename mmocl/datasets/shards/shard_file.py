@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mmocl.datasets.shards.shard_plan import ShardPlan
+from mmocl.write_atomically import write_atomically
 
 
 def write_shard(folder: Path, plan: ShardPlan, shard: int, tensors: Mapping[str, Tensor]) -> None:
@@ -71,22 +71,3 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with open(path, 'rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write bytes under a temporary name, wait until they are on the disk, and rename."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)  # of no use, and the disk may be full
-        raise
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name
-    finally:
-        os.close(folder)

@@ -2,7 +2,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmocl.models.checkpoint import require_fit
+from mmocl.models.checkpoint import model_of, require_fit
 from mmocl.registry import HOOKS
 
 
@@ -20,4 +20,6 @@ class StrictCheckpointHook(Hook):
         """Compare before MMEngine copies what fits."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         weights = checkpoint.get('state_dict', checkpoint)
-        require_fit(model, weights, 'The checkpoint does not fit the model of the config')
+        path = getattr(checkpoint, 'path', None)
+        name = 'The checkpoint' if path is None else f'Checkpoint {path!r}'
+        require_fit(model, weights, f'{name} does not fit {model_of(runner.cfg)}')

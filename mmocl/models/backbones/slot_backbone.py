@@ -130,7 +130,9 @@ def _checked(outputs: Sequence[str], frozen: bool) -> tuple[str, ...]:
 
 def _build(model: str | dict | nn.Module, checkpoint: str | None) -> Any:
     """Build the whole model, as its checkpoint knows it."""
+    what = 'the model of the SlotBackbone'
     if isinstance(model, str):
+        what += f', {model!r}'
         config = Config.fromfile(model)
         if 'model' not in config:
             raise ValueError(f'The config {model!r} has no model.')
@@ -146,5 +148,5 @@ def _build(model: str | dict | nn.Module, checkpoint: str | None) -> Any:
             f'got {type(trained).__name__}.'
         )
     if checkpoint is not None:
-        load_trained(trained, checkpoint, 'the model of the SlotBackbone')
+        load_trained(trained, checkpoint, what)
     return trained
