@@ -100,7 +100,7 @@ def published(
     init_default_scope(config.get('default_scope', 'mmocl'))
     config.model.backbone = without_pretrained(config.model.get('backbone'))
     model = MODELS.build(config.model)
-    require_fit(model, weights, f'Checkpoint {path!r} does not fit {model_of(config)}')
+    require_fit(model, weights, f'Checkpoint {path} does not fit {model_of(config)}')
     meta = checkpoint.get('meta') or {}
     facts = {'seed': meta.get('seed'), 'steps': meta.get('iter')}
     results: dict[str, Any] = {}

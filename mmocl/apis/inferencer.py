@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from mmocl.datasets import stack_inputs
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.model_files import LoadedCheckpoint
 from mmocl.models.checkpoint import load_weights, model_of, without_pretrained
-from mmocl.registry import TRANSFORMS
+from mmocl.registry import MODELS, TRANSFORMS
 from mmocl.structures import SlotDataSample
 from mmocl.visualization.drawing import Picture, contact_sheet
 from mmocl.visualization.slot_visualizer import tiles
@@ -115,10 +116,12 @@ class SlotInferencer(BaseInferencer):
     ) -> nn.Module:
         if weights is not None:
             cfg.model.backbone = without_pretrained(cfg.model.backbone)
-        model = super()._init_model(cfg, None, device)
-        if weights is not None:
+        model = MODELS.build(cfg.model)
+        if weights is None:
+            warnings.warn('No weights are given: those of the model are random.', stacklevel=4)
+        else:
             load_weights(model, weights, model_of(cfg))
-        return model
+        return model.to(device).eval()
 
 
 def _arrays(sample: SlotDataSample) -> dict[str, Any]:

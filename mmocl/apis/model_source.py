@@ -13,7 +13,7 @@ _CONFIGS = ('.py', '.json', '.yml', '.yaml')
 
 
 def resolve_model(
-    model: str | Path | Mapping[str, Any] | None, weights: str | Path | None = None
+    model: str | Path | Config | Mapping[str, Any] | None, weights: str | Path | None = None
 ) -> tuple[Config, LoadedCheckpoint | None]:
     """Find config and weights of a model.
 

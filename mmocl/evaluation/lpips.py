@@ -9,9 +9,9 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from mmocl.model_files import load_pickle
 from mmocl.models.checkpoint import require_fit
 from mmocl.require_module import require_module
 
@@ -49,7 +49,7 @@ def build_lpips(backbone: str, weights: str) -> nn.Module:
         )
     # Random: the weights follow. Without this it would download.
     model = _lpips_class()(net=backbone, pnet_rand=True)
-    checkpoint = torch.load(weights, map_location='cpu', weights_only=True)
+    checkpoint = load_pickle(weights, weights)
     # torchmetrics cuts 'features.3.weight' into 'slice2.3.weight' ('slices.1.3.' for squeeze).
     depth = 2 if backbone == 'squeeze' else 1
     names = {key.split('.', depth)[depth]: key for key in model.net.state_dict()}

@@ -37,22 +37,33 @@ def load_pickle(file: str | BinaryIO, name: str, map_location: Any = 'cpu') -> A
         with torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(file, map_location=map_location, weights_only=True)
         return _restored(content, set())
-    except UnpicklingError as error:
-        if wanted := _wanted(str(error)):
-            raise ValueError(
-                f'{name} was not loaded: it asks for {wanted}, which is neither a weight nor what '
-                f'MMEngine saves beside the weights, and could run any code. {_ADVICE}'
-            ) from error
-        raise ValueError(
-            f'{name} was not loaded: it is damaged, or a pickle of another kind, which could run '
-            f'any code. {_ADVICE} ({_last_sentence(error)})'
-        ) from error
     except FileNotFoundError:
         raise
     except Exception as error:  # damaged bytes raise nearly everything
-        raise ValueError(
+        raise unreadable(name, error) from error
+
+
+def unreadable(name: str, error: Exception) -> ValueError:
+    """What to tell a user whose file was refused, or cannot be read.
+
+    Args:
+        name: The file.
+        error: What ``torch.load(weights_only=True)`` raised.
+    """
+    # timm raises errors of its own.
+    if wanted := _wanted(str(error)):
+        return ValueError(
+            f'{name} was not loaded: it asks for {wanted}, which is neither a weight nor what '
+            f'MMEngine saves beside the weights, and could run any code. {_ADVICE}'
+        )
+    if not isinstance(error, UnpicklingError):
+        return ValueError(
             f'{name} is no readable checkpoint: {type(error).__name__}: {_last_sentence(error)}'
-        ) from error
+        )
+    return ValueError(
+        f'{name} was not loaded: it is damaged, or a pickle of another kind, which could run any '
+        f'code. {_ADVICE} ({_last_sentence(error)})'
+    )
 
 
 class _DataType:
@@ -134,7 +145,12 @@ def _restored(value: Any, seen: set[int]) -> Any:
 
 def _wanted(message: str) -> str | None:
     """The name that a refused file asks for, from torch's message."""
-    patterns = (r'GLOBAL (\S+)', r'reduce for unrecognized function (.+)', r'but got (<class .+?>)')
+    patterns = (
+        r'GLOBAL (\S+)',
+        r'Unsupported globals: ([^\s,]+)',
+        r'reduce for unrecognized function (.+)',
+        r'but got (<class .+?>)',
+    )
     for pattern in patterns:
         if found := re.search(pattern, message):
             return found[1].rstrip('.')

@@ -28,7 +28,7 @@ def load_trained(model: nn.Module, checkpoint: str, what: str) -> None:
 def load_weights(model: nn.Module, checkpoint: LoadedCheckpoint, what: str) -> None:
     """Load weights from a checkpoint that was read; see :func:`load_trained`."""
     weights = checkpoint.get('state_dict', checkpoint)
-    require_fit(model, weights, f'Checkpoint {checkpoint.path!r} does not fit {what}')
+    require_fit(model, weights, f'Checkpoint {checkpoint.path} does not fit {what}')
     model.load_state_dict(weights)
 
 

@@ -3,6 +3,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from mmocl.engine.hooks import SlotVisualizationHook, StrictCheckpointHook
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.engine.optim import Bf16OptimWrapper
+from mmocl.model_files import load_checkpoint
 from mmocl.structures import SlotDataSample
 
 
@@ -57,12 +59,18 @@ def test_for_cached_tokens_the_image_is_read_from_its_file(tmp_path) -> None:
     assert (seen_image(torch.zeros(4, 5), SlotDataSample(metainfo=cut)) == 0).all()
 
 
-def test_strict_hook_refuses_other_weights() -> None:
-    runner = Mock(spec=Runner, model=nn.Linear(3, 2), cfg=Config(filename='some.py'))
+def test_strict_hook_refuses_other_weights_and_names_both_files(tmp_path) -> None:
+    (tmp_path / 'some.py').write_text('model = None')
+    config = Config.fromfile(tmp_path / 'some.py')
+    runner = Mock(spec=Runner, model=nn.Linear(3, 2), cfg=config)
     hook = StrictCheckpointHook()
     hook.after_load_checkpoint(runner, {'state_dict': nn.Linear(3, 2).state_dict()})
     with pytest.raises(ValueError, match=r'weight is \(2, 4\), expected \(2, 3\)'):
         hook.after_load_checkpoint(runner, {'state_dict': nn.Linear(4, 2).state_dict()})
+    torch.save({'state_dict': nn.Linear(4, 2).state_dict()}, tmp_path / 'a.pth')
+    checkpoint = load_checkpoint(str(tmp_path / 'a.pth'))
+    with pytest.raises(ValueError, match=r"Checkpoint .*a\.pth does not fit .*some\.py': "):
+        hook.after_load_checkpoint(runner, checkpoint)
 
 
 def test_bf16_wrapper_runs_the_forward_pass_in_bfloat16() -> None:

@@ -162,9 +162,7 @@ def test_addresses_are_read_like_files(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_both_files_are_named_when_they_do_not_fit(tmp_path: Path) -> None:
     torch.save({'state_dict': nn.Linear(3, 2).state_dict()}, tmp_path / 'a.pth')
-    with pytest.raises(
-        ValueError, match=r"Checkpoint '.*a\.pth' does not fit the model of 'b\.py'"
-    ):
+    with pytest.raises(ValueError, match=r"Checkpoint .*a\.pth does not fit the model of 'b\.py'"):
         load_trained(nn.Linear(2, 2), str(tmp_path / 'a.pth'), "the model of 'b.py'")
     model = nn.Linear(3, 2)
     load_trained(model, str(tmp_path / 'a.pth'), 'it')

@@ -21,5 +21,5 @@ class StrictCheckpointHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         weights = checkpoint.get('state_dict', checkpoint)
         path = getattr(checkpoint, 'path', None)
-        name = 'The checkpoint' if path is None else f'Checkpoint {path!r}'
+        name = 'The checkpoint' if path is None else f'Checkpoint {path}'
         require_fit(model, weights, f'{name} does not fit {model_of(runner.cfg)}')

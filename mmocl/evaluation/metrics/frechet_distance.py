@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmocl.evaluation.metrics.image_pairs import image_pairs
+from mmocl.model_files import load_checkpoint
 from mmocl.models.checkpoint import require_fit
 from mmocl.registry import METRICS, MODELS
 from mmocl.require_module import require_module
@@ -169,7 +170,7 @@ def _build(feature: dict | nn.Module | None, weights: str | None) -> nn.Module:
     if weights is not None:
         if not Path(weights).is_file():
             raise FileNotFoundError(f'FrechetDistanceMetric: weights: no file at {weights!r}')
-        checkpoint = torch.load(weights, map_location='cpu', weights_only=True)
+        checkpoint = load_checkpoint(weights)
         checkpoint = checkpoint.get('state_dict', checkpoint)
         require_fit(model, checkpoint, f'weights {weights!r} do not fit {type(model).__name__}')
         model.load_state_dict(checkpoint)

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from types import MethodType
 from typing import Any
 
@@ -12,6 +13,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmocl.model_files.safe_pickle import unreadable
 from mmocl.models.checkpoint import require_fit
 from mmocl.models.layers import map_features
 from mmocl.registry import MODELS
@@ -42,8 +44,8 @@ class TimmBackbone(BaseModule):
 
     Raises:
         FileNotFoundError: If the checkpoint is missing.
-        ValueError: If the checkpoint does not fit the model; missing and unexpected keys and shapes
-            that differ are named.
+        ValueError: If the checkpoint asks for more than weights, or does not fit the model; missing
+            and unexpected keys and shapes that differ are named.
     """
 
     def __init__(
@@ -177,7 +179,10 @@ def _load(model: nn.Module, model_name: str, checkpoint: str) -> None:
     """Load a checkpoint in which every key and shape has to fit."""
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f'TimmBackbone: no checkpoint at {checkpoint!r}.')
-    weights = load_state_dict(checkpoint, weights_only=True)
+    try:
+        weights = load_state_dict(checkpoint, weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise unreadable(f'TimmBackbone: checkpoint {checkpoint!r}', error) from error
     require_fit(model, weights, f'Checkpoint {checkpoint!r} does not fit {model_name}')
     model.load_state_dict({key: value.float() for key, value in weights.items()})
 
