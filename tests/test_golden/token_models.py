@@ -114,7 +114,7 @@ def decoder_spot_transformer(case: Case) -> None:
         case.compare_gradients(run, decoded.recon.square().sum())
     memory = [block.look(decoder.memory(slots)) for block in decoder.blocks]
     each = [
-        decoder._decode(memory, targets, None, torch.tensor([i]))[0]
+        decoder._decode(memory, targets, decoder.grid, None, torch.tensor([i]))[0]
         for i in range(len(PATCH_ORDERS))
     ]
     case.compare('out.each_permutation.reconstruction', torch.stack(each))

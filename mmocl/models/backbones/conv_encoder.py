@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from math import prod
 
 from jaxtyping import Float
 from mmengine.model import BaseModule
@@ -35,6 +36,8 @@ class ConvEncoder(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.out_channels = channels
+        #: Sides of images that tokens tile without a rest.
+        self.size_multiple = prod(strides)
         layers: list[nn.Module] = []
         for i, stride in enumerate(strides):
             layers += [

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,17 @@ class TimmBackbone(BaseModule):
         if self.frozen:
             self.model.eval()
         return self
+
+    @property
+    def size_multiple(self) -> int | None:
+        """What sides of images must be multiples of; None for a model that takes one size only.
+
+        Of a ViT it is the patch, of a CNN the stride of its tokens.
+        """
+        if any(getattr(part, 'strict_img_size', False) for part in self.model.modules()):
+            return None
+        patch = getattr(getattr(self.model, 'patch_embed', None), 'patch_size', (1, 1))
+        return math.lcm(*patch, self.model.feature_info[self.blocks[-1]]['reduction'])
 
     def token_key(self) -> dict[str, Any]:
         """Settings that the tokens depend on, beside the weights; plain values.

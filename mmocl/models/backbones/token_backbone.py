@@ -25,6 +25,6 @@ class TokenBackbone(BaseModule):
         super().__init__(init_cfg)
         self.out_channels = channels
 
-    def forward(self, codes: Codes, embed: Callable[[Tensor], Float[Tensor, 'B M C']]) -> Features:
+    def forward(self, codes: Codes, embed: Callable[..., Float[Tensor, 'B M C']]) -> Features:
         """Embed the tokens; the first embedding, of the token in front of all, is left out."""
-        return Features(embed(codes.ids)[:, 1:], codes.grid)
+        return Features(embed(codes.ids, codes.grid)[:, 1:], codes.grid)

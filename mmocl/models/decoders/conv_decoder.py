@@ -46,6 +46,8 @@ class ConvDecoder(BaseModule):
     has_masks = False
     #: What is reconstructed: an ``'image'``, ``'tokens'``, token ``'ids'`` or a ``'set'``.
     shape = 'image'
+    #: The layers in front of the mixture see their canvas whole, so it keeps its size.
+    size_multiple: int | None = None
 
     def __init__(
         self,

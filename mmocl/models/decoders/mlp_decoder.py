@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmocl.models.layers import gather_slots, require_grid, scatter_slots
+from mmocl.models.layers import gather_slots, require_grid, resized_positions, scatter_slots
 from mmocl.registry import MODELS
 from mmocl.structures import Decoded, Target
 
@@ -24,7 +24,7 @@ class MLPDecoder(BaseModule):
     Args:
         slot_dim: Slot width D.
         out_channels: Channels of the target.
-        grid: Patches (h, w) that are decoded.
+        grid: Patches (h, w) that positions are learned for.
         hidden_channels: Width of the hidden layers.
         num_hidden: Number of hidden layers.
         embed_channels: Width that slots are projected to before they meet the positions, as the
@@ -73,18 +73,20 @@ class MLPDecoder(BaseModule):
         """Decode to features (B, N, C) and masks (B, K, h, w).
 
         With ``active`` (B, K) only its slots run through the layers; masks of the others are 0. The
-        number of active slots is then read back from the device.
+        number of active slots is then read back from the device. In evaluation mode the positions
+        are resized to the grid of the target.
 
         Raises:
-            ValueError: If the target has another grid, ``active`` another shape than
+            ValueError: If the target has another grid in training, ``active`` another shape than
                 the slots, or an image no active slot.
         """
-        require_grid('MLPDecoder', self.grid, target)
+        grid = require_grid('MLPDecoder', self.grid, target, any_grid=not self.training)
+        position = resized_positions(self.position, self.grid, grid)
         first, *others = self.hidden
         assert isinstance(first, nn.Linear)
         shape = (slots.shape[0], slots.shape[1])
         flat, places = gather_slots(slots, active)
-        hidden = functional.linear(self.embed(flat), first.weight)[:, None] + first(self.position)
+        hidden = functional.linear(self.embed(flat), first.weight)[:, None] + first(position)
         hidden = functional.relu_(hidden)
         for layer in others:
             hidden = functional.relu_(layer(hidden))
@@ -96,4 +98,4 @@ class MLPDecoder(BaseModule):
         for mask, units in zip(masks[..., None].unbind(1), slot_hidden.unbind(1), strict=True):
             mixed = torch.addcmul(mixed, mask, units)
         recon = functional.linear(mixed, self.project.weight[:-1], self.project.bias[:-1])
-        return Decoded(recon, masks.unflatten(2, self.grid))
+        return Decoded(recon, masks.unflatten(2, grid))

@@ -52,6 +52,8 @@ class SpatialBroadcastDecoder(BaseModule):
         self.out_channels = out_channels
         self.broadcast_size = (int(broadcast_size[0]), int(broadcast_size[1]))
         self.position = SoftPositionEmbedding(slot_dim)
+        #: Sides of the image must be multiples of it.
+        self.size_multiple = math.prod(strides)
         self.layers = transposed_convs(slot_dim, channels, strides, out_channels + 1)
 
     def forward(
@@ -63,7 +65,9 @@ class SpatialBroadcastDecoder(BaseModule):
         """Decode to images (B, C, H, W), masks (B, K, H, W) and an image a slot (B, K, C, H, W).
 
         With ``active`` (B, K) only its slots are painted; masks and images of the others are 0. The
-        number of active slots is then read back from the device.
+        number of active slots is then read back from the device. In evaluation mode the canvas is
+        that which grows to the size of the target, if there is one; its corners stay those of the
+        picture.
 
         Raises:
             ValueError: If the target has another size than the canvas grows to, ``active`` another
@@ -73,7 +77,8 @@ class SpatialBroadcastDecoder(BaseModule):
         flat, places = gather_slots(slots, active)
         first, *others = self.layers
         assert isinstance(first, nn.ConvTranspose2d)
-        painted = broadcast_conv(first, flat, self.position.at(self.broadcast_size))
+        canvas = self._canvas(target)
+        painted = broadcast_conv(first, flat, self.position.at(canvas))
         for layer in others:
             painted = layer(painted)
         if target is not None and target.values.shape[-2:] != painted.shape[-2:]:
@@ -87,3 +92,12 @@ class SpatialBroadcastDecoder(BaseModule):
         masks = alpha.softmax(dim=1)
         recon = (slot_recons * masks[:, :, None]).sum(dim=1)
         return Decoded(recon, masks, slot_recons)
+
+    def _canvas(self, target: Target | None) -> tuple[int, int]:
+        """Height and width of the canvas: the own ones in training."""
+        if self.training or target is None:
+            return self.broadcast_size
+        height, width = target.values.shape[-2:]
+        if height % self.size_multiple or width % self.size_multiple:
+            return self.broadcast_size
+        return height // self.size_multiple, width // self.size_multiple

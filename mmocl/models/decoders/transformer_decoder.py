@@ -43,7 +43,7 @@ class TransformerDecoder(BaseModule):
     Args:
         slot_dim: Slot width D.
         out_channels: Channels of the target; for tokens the same as ``vocab_size``.
-        grid: Patches (h, w) that are decoded.
+        grid: Patches (h, w) that are decoded, and that positions are learned for.
         vocab_size: Number of discrete tokens; None decodes features.
         channels: Width of the transformer; ``out_channels`` if not given.
         num_layers: Number of blocks.
@@ -90,13 +90,9 @@ class TransformerDecoder(BaseModule):
         self.shape = 'tokens' if vocab_size is None else 'ids'
         self.grid = (int(grid[0]), int(grid[1]))
         self.average_orders = average_orders
-        self.register_buffer(
-            'orders',
-            torch.stack([patch_order(name, self.grid) for name in orders]),
-            persistent=False,
-        )
+        self.order_names = tuple(orders)
+        self.register_buffer('orders', self._places(self.grid), persistent=False)
         channels = out_channels if channels is None else channels
-        num_tokens = self.grid[0] * self.grid[1]
         self.embedding: TokenEmbedding | PatchEmbedding
         self.memory: nn.Module = nn.Linear(slot_dim, channels, bias=False)
         nn.init.xavier_uniform_(self.memory.weight)
@@ -108,7 +104,7 @@ class TransformerDecoder(BaseModule):
             self.embedding = PatchEmbedding(out_channels, channels, len(orders))
             self.memory = nn.Sequential(self.memory, nn.LayerNorm(channels))
         else:
-            self.embedding = TokenEmbedding(vocab_size, channels, num_tokens, dropout)
+            self.embedding = TokenEmbedding(vocab_size, channels, self.grid, dropout)
         slate = blocks == 'slate'
         self.blocks: Any = nn.ModuleList(
             DecoderBlock(
@@ -132,42 +128,55 @@ class TransformerDecoder(BaseModule):
     ) -> Decoded:
         """Decode to features or logits (B, P, F) and masks (B, K, h, w).
 
-        With ``active`` (B, K) other slots are not attended to, and their masks are 0.
+        With ``active`` (B, K) other slots are not attended to, and their masks are 0. In evaluation
+        mode positions and orders are those of the target's grid.
 
         Raises:
-            ValueError: If the target has another grid, ``active`` another shape than the slots, or
-                an image no active slot.
+            ValueError: If the target has another grid in training, ``active`` another shape than
+                the slots, or an image no active slot.
         """
         require_active(slots, active)
         embedded = self.memory(slots)
         memory = [block.look(embedded) for block in self.blocks]
         if target is None:
             return self._sample(memory, active)
-        require_grid('TransformerDecoder', self.grid, target)
+        grid = require_grid('TransformerDecoder', self.grid, target, any_grid=not self.training)
         # Indices stay on the device, which so need not be waited for.
         orders = torch.arange(len(self.orders), device=slots.device)
         if self.training and len(orders) > 1:
             orders = torch.randint(len(orders), (1,), device=slots.device)
         elif not self.average_orders:
             orders = orders[:1]
-        results = [self._decode(memory, target.values, active, order) for order in orders.split(1)]
+        results = [
+            self._decode(memory, target.values, grid, active, order) for order in orders.split(1)
+        ]
         recon, masks = results[0]
         if len(results) > 1:
             recon, masks = (sum(parts) / len(results) for parts in zip(*results, strict=True))
-        return Decoded(recon, masks.mT.unflatten(2, self.grid))
+        return Decoded(recon, masks.mT.unflatten(2, grid))
 
     def _decode(
-        self, memory: list, values: Tensor, active: Tensor | None, order: Int64[Tensor, ' 1']
+        self,
+        memory: list,
+        values: Tensor,
+        grid: tuple[int, int],
+        active: Tensor | None,
+        order: Int64[Tensor, ' 1'],
     ) -> tuple[Float[Tensor, 'B P F'], Float[Tensor, 'B P K']]:
         """Decode all patches at once in one order, each from the true ones before it."""
         if self.only_rows:
             # Logits of many tokens are too large to be put in an order that they have.
-            return self._run(self.embedding(values)[:, :-1], memory, active)
-        places = self.orders.index_select(0, order)[0]
+            return self._run(self.embedding(values, grid=grid)[:, :-1], memory, active)
+        orders = self.orders if grid == self.grid else self._places(grid).to(order.device)
+        places = orders.index_select(0, order)[0]
         back = places.argsort()
-        tokens = self.embedding(values[:, places], order)
+        tokens = self.embedding(values[:, places], order, grid)
         recon, masks = self._run(tokens[:, :-1], memory, active)
         return recon[:, back], masks[:, back]
+
+    def _places(self, grid: tuple[int, int]) -> Int64[Tensor, 'o P']:
+        """Places of a grid in every order."""
+        return torch.stack([patch_order(name, grid) for name in self.order_names])
 
     def _run(
         self,

@@ -23,6 +23,11 @@ class SlotInitializer(BaseModule, metaclass=ABCMeta):
         self.slot_dim = slot_dim
         self.count(None)
 
+    @property
+    def noise_channels(self) -> int:
+        """Width of the draws of a slot in evaluation mode; 0: nothing is drawn then."""
+        return 0
+
     @abstractmethod
     def forward(
         self,

@@ -34,6 +34,11 @@ class GaussianSlots(SlotInitializer):
         self.mean = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, rows, slot_dim)))
         self.log_scale = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, rows, slot_dim)))
 
+    @property
+    def noise_channels(self) -> int:
+        """Width of a slot."""
+        return self.slot_dim
+
     def forward(
         self,
         features: Features,

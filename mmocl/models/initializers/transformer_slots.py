@@ -72,6 +72,11 @@ class TransformerSlots(SlotInitializer):
         self.to_mean = _mlp(width, hidden_channels, 2 * slot_dim)
         self.to_log_scale = _mlp(width, hidden_channels, 2 * slot_dim)
 
+    @property
+    def noise_channels(self) -> int:
+        """Width of a mean and a log standard deviation."""
+        return 2 * self.slot_dim
+
     def forward(
         self,
         features: Features,

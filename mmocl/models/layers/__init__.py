@@ -13,6 +13,7 @@ from mmocl.models.layers.patch_orders import PATCH_ORDERS, patch_order
 from mmocl.models.layers.precision import at_least_float32
 from mmocl.models.layers.require import require
 from mmocl.models.layers.require_grid import require_grid
+from mmocl.models.layers.resized_positions import resized_positions
 from mmocl.models.layers.scatter_slots import gather_slots, require_active, scatter_slots
 from mmocl.models.layers.soft_position_embedding import SoftPositionEmbedding
 from mmocl.models.layers.token_embedding import TokenEmbedding
@@ -38,6 +39,7 @@ __all__ = [
     'require',
     'require_active',
     'require_grid',
+    'resized_positions',
     'scatter_slots',
     'token_map',
     'token_variance',

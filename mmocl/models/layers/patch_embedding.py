@@ -22,9 +22,15 @@ class PatchEmbedding(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(
-        self, patches: Float[Tensor, 'B P F'], order: Int64[Tensor, ' 1'] | None = None
+        self,
+        patches: Float[Tensor, 'B P F'],
+        order: Int64[Tensor, ' 1'] | None = None,
+        grid: tuple[int, int] | None = None,
     ) -> Float[Tensor, 'B M d']:
-        """Embed the vector in front of an order (its index; None: the first) and the patches."""
+        """Embed the vector in front of an order (its index; None: the first) and the patches.
+
+        Their grid does not matter.
+        """
         bos = self.bos[:1] if order is None else self.bos.index_select(0, order)
         return self.norm(
             self.project(torch.cat([bos.expand(len(patches), -1, -1), patches], dim=1))

@@ -21,6 +21,8 @@ class PixelTarget(ReconstructionTarget):
     def __init__(self, patch_size: int | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.patch_size = patch_size
+        #: Sides of the image must be multiples of it.
+        self.size_multiple = patch_size or 1
         self.shape = 'image' if patch_size is None else 'tokens'
 
     def out_channels(self, in_channels: int) -> int:

@@ -41,6 +41,8 @@ class DiscreteVAE(BaseModule):
 
     #: Pixels of a token's side.
     stride = 4
+    #: Sides of the image must be multiples of it.
+    size_multiple = stride
 
     def __init__(
         self,
