@@ -1,14 +1,19 @@
 """Slots of an image in the pixels of its file, whatever part of it the model was shown."""
 
+import math
+
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from mmocl.datasets.transforms.resize_crop import center_offset, resized_shape
 from mmocl.evaluation.functional import label_map
 from mmocl.structures import SlotDataSample, soft_masks
+from mmocl.visualization import drawing
 
 # Pixels that belong to no slot: the index that mmseg's losses and metrics ignore by default.
 UNSEEN = 255
+# Pixels of a picture that is drawn in its own size.
+_DRAWN_PIXELS = 16_000_000
 
 
 def slot_map(sample: SlotDataSample, source: str = 'decoder') -> UInt8[np.ndarray, 'H W']:
@@ -48,6 +53,24 @@ def slot_map(sample: SlotDataSample, source: str = 'decoder') -> UInt8[np.ndarra
         best = label_map(masks[active], (bottom - top, right - left)).cpu().numpy()
         ids[top:bottom, left:right] = np.flatnonzero(active)[best]
     return ids
+
+
+def slot_overlay(
+    image: UInt8[np.ndarray, 'H W 3'], ids: UInt8[np.ndarray, 'H W']
+) -> drawing.Picture:
+    """Draw a map of slots over its image; what the model was not shown becomes grey.
+
+    Args:
+        image: RGB image.
+        ids: Its map, see :func:`slot_map`.
+
+    Returns:
+        A picture of the size of the image; above 16 million pixels of every second pixel, third
+        and so on.
+    """
+    step = math.ceil(math.sqrt(ids.size / _DRAWN_PIXELS))
+    image, ids = image[::step, ::step], ids[::step, ::step]
+    return drawing.overlay(image, np.where(ids == UNSEEN, -1, ids.astype(np.int16)))
 
 
 def shown_part(sample: SlotDataSample) -> tuple[int, int, int, int]:

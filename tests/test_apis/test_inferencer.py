@@ -34,11 +34,14 @@ def test_inferencer_gives_slots_masks_and_pictures(tmp_path) -> None:
         CONFIG, str(tmp_path / 'model.pth'), device='cpu', show_progress=False
     )
     images = [str(tmp_path / 'a.jpg'), str(tmp_path / 'b.jpg')]
-    result = inferencer(images, out_dir=str(tmp_path / 'out'))
+    result = inferencer(images, out_dir=str(tmp_path / 'out'), fit='config')
     assert [p['slots'].shape for p in result['predictions']] == [(3, 12), (3, 12)]
     assert result['predictions'][0]['masks'].shape == (3, 16, 16)
-    assert (tmp_path / 'out' / 'b.png').is_file()
-    sample = inferencer(images[0], return_datasamples=True)['predictions'][0]
+    assert result['predictions'][0]['label_map'].shape == (40, 50)
+    assert Image.open(tmp_path / 'out' / 'b.jpg').size == (20, 90)
+    assert result['visualization'][1].shape == (90, 20, 3)
+    assert result['failed'] == []
+    sample = inferencer(images[0], return_datasamples=True, fit='config')['predictions'][0]
     assert sample.pred_masks.shape == (16, 16)
     with pytest.raises(FileNotFoundError, match='No image at'):
         inferencer([str(tmp_path / 'absent.jpg')])
@@ -64,8 +67,17 @@ def test_sets_are_given_as_arrays(tmp_path) -> None:
     inferencer = SlotInferencer(config, device='cpu', show_progress=False)
     path = str(tmp_path / 'a.jpg')
     (arrays,) = inferencer(path, out_dir=str(tmp_path / 'out'))['predictions']
-    assert list(arrays) == ['slots', 'masks', 'set']
-    assert arrays['masks'].shape == (3, 16, 16)
+    assert arrays.keys() == {
+        'name',
+        'label_map',
+        'masks',
+        'attention',
+        'slots',
+        'weights',
+        'active',
+        'set',
+    }
+    assert arrays['masks'].shape == (3, 16, 20)
     assert {name: array.shape for name, array in arrays['set'].items()} == {
         'position': (3, 2),
         'shape': (3,),
@@ -74,7 +86,7 @@ def test_sets_are_given_as_arrays(tmp_path) -> None:
     (sample,) = inferencer(path, return_datasamples=True)['predictions']
     for name, array in arrays['set'].items():
         np.testing.assert_array_equal(array, sample.pred_set[name].numpy())
-    assert (tmp_path / 'out' / 'a.png').is_file()
+    assert (tmp_path / 'out' / 'a.jpg').is_file()
 
 
 def test_a_frame_needs_pictures_that_hold_it(tmp_path) -> None:

@@ -83,12 +83,16 @@ class LoadImage(BaseTransform):
         image, ori_shape = read_image(results['img_path'], self.min_side)
         results['img'] = np.asarray(image)
         results['ori_shape'] = ori_shape
+        self.cut(results)
+        return results
+
+    def cut(self, results: dict[str, Any]) -> None:
+        """Cut the frame, if there is one, out of an image that was read."""
         if self.frame is not None:
             self.add_frame(results)
             top, left, bottom, right = self.frame
             results['img'] = results['img'][top:bottom, left:right]
         results['img_shape'] = results['img'].shape[:2]
-        return results
 
     def add_frame(self, results: dict[str, Any]) -> None:
         """Say that the image is the frame, and not the file, whose size is in ``ori_shape``."""

@@ -18,6 +18,8 @@ from mmocl.registry import TRANSFORMS
 
 #: Pixels of an image that are read without being asked twice: more than any common camera's.
 MAX_PIXELS = 200_000_000
+#: Files that are looked for in folders of pictures.
+PHOTO_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 # Pillow's own limit is one variable of the process.
 _LIMIT = threading.Lock()

@@ -53,6 +53,25 @@ class SlotInitializer(BaseModule, metaclass=ABCMeta):
             active: True for the slots that took part (None: all).
         """
 
+    def seeded_noise(
+        self, num_images: int, num_slots: int | None = None, seed: int = 0
+    ) -> Float[Tensor, 'B K E'] | None:
+        """Draw noise for :meth:`forward` that all images share, so that none depends on the others.
+
+        Args:
+            num_images: Number of images B.
+            num_slots: See :meth:`forward`.
+            seed: Of the draws, which are made on the CPU. Fewer slots get the first ones.
+
+        Returns:
+            The noise, on the CPU; None if nothing is drawn in evaluation mode.
+        """
+        if not self.noise_channels:
+            return None
+        shape = (1, self.count(num_slots), self.noise_channels)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        return noise.expand(num_images, -1, -1)
+
     def draw(
         self, like: Tensor, shape: tuple[int, ...], noise: Float[Tensor, '...'] | None
     ) -> Float[Tensor, 'B K E']:
