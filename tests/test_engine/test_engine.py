@@ -47,6 +47,42 @@ def test_hook_draws_all_test_images_only_with_a_folder(tmp_path) -> None:
         SlotVisualizationHook(interval=0)
 
 
+class Predictor(nn.Linear):
+    """A model that makes its slots from random numbers."""
+
+    slot_head = None
+
+    def data_preprocessor(self, data: dict) -> dict:
+        return {'inputs': torch.stack(data['inputs']).float()}
+
+    def predict(self, inputs, samples, keep_steps: bool) -> list[SlotDataSample]:
+        assert keep_steps
+        samples[0].pred_steps = torch.rand(2, 3, 1, 1)
+        return samples
+
+
+def test_pictures_of_all_updates_are_of_another_prediction_of_the_drawn_image() -> None:
+    class Steps(Recorder):
+        wants_steps = True
+
+        def add_datasample(self, name, image, sample, **kwargs) -> None:
+            self.calls.append(sample)
+
+    for model in (Predictor(1, 1), nn.DataParallel(Predictor(1, 1))):
+        runner = Mock(spec=Runner, visualizer=Steps(), iter=50, model=model)
+        state = torch.get_rng_state()
+        SlotVisualizationHook().after_val_iter(runner, 0, BATCH, SAMPLES)
+        (drawn,) = runner.visualizer.calls
+        assert drawn.img_id == 7
+        assert drawn.pred_steps.shape == (2, 3, 1, 1)
+        # What is scored stays as it was, and so do the numbers drawn after it.
+        assert 'pred_steps' not in SAMPLES[0]
+        assert torch.equal(torch.get_rng_state(), state)
+    runner.model = nn.Linear(1, 1)  # mmsegmentation's have no slot head
+    SlotVisualizationHook().after_val_iter(runner, 0, BATCH, SAMPLES)
+    assert runner.visualizer.calls[-1] is SAMPLES[0]
+
+
 def test_for_cached_tokens_the_image_is_read_from_its_file(tmp_path) -> None:
     pixels = np.zeros((10, 30, 3), np.uint8)
     pixels[:, 10:20] = 255

@@ -140,3 +140,21 @@ def test_predict_takes_the_options_of_the_slot_head() -> None:
     again = model.predict(IMAGES, num_slots=5, num_iters=1, noise=noise)[0]
     torch.testing.assert_close(again.pred_attn.data, sample.pred_steps[0])
     assert 'pred_steps' not in again
+
+
+def test_what_every_slot_paints_alone_is_kept_if_asked_for() -> None:
+    decoder = {
+        'type': 'SpatialBroadcastDecoder',
+        'channels': 4,
+        'broadcast_size': (8, 8),
+        'strides': (2,),
+    }
+    model = _model(decoder=decoder, target={'type': 'PixelTarget'}).eval()
+    noise = torch.randn(2, 3, 12, generator=torch.Generator().manual_seed(0))
+    sample = model.predict(IMAGES, noise=noise, keep_steps=True)[1]
+    assert sample.pred_slot_images.shape == (3, 3, 16, 16)
+    mixed = (sample.pred_slot_images * sample.pred_masks.data[:, None]).sum(0)
+    torch.testing.assert_close(mixed, sample.pred_image.data, atol=1e-2, rtol=0)
+    assert 'pred_slot_images' not in model.predict(IMAGES, noise=noise)[1]
+    # An MLP decoder mixes the slots before it paints.
+    assert 'pred_slot_images' not in _model().predict(IMAGES, keep_steps=True)[0]
