@@ -30,7 +30,7 @@ def overview_tiles(
     shown = resized(image, *size)
     pictures = {'image': shown}
     if 'pred_image' in sample:
-        pictures['reconstruction'] = to_picture(sample.pred_image.data)
+        pictures['reconstruction'] = resized(to_picture(sample.pred_image.data), *size)
     pred = None
     for field, title in (('pred_masks', 'masks'), ('pred_attn', 'attention')):
         if field in sample:

@@ -93,6 +93,9 @@ def test_for_cached_tokens_the_image_is_read_from_its_file(tmp_path) -> None:
     assert (image == 255).all()
     cut = {**meta, 'frame': (0, 0, 10, 10), 'crop': 'squash'}
     assert (seen_image(torch.zeros(4, 5), SlotDataSample(metainfo=cut)) == 0).all()
+    for crop in ('center', 'squash'):
+        wide = {**meta, 'img_shape': (5, 15), 'crop': crop}
+        assert seen_image(torch.zeros(4, 5), SlotDataSample(metainfo=wide)).shape == (5, 15, 3)
 
 
 def test_strict_hook_refuses_other_weights_and_names_both_files(tmp_path) -> None:

@@ -15,6 +15,12 @@ def test_axes_are_those_of_the_greatest_variance() -> None:
     variances = hidden.var(axis=0)
     assert explained == pytest.approx(variances[:2] / variances.sum(), abs=0.01)
     assert points.mean(axis=0) == pytest.approx([0, 0], abs=1e-5)
+    for vectors in rng.normal(size=(5, 20, 4)):
+        points = principal_axes(vectors).points
+        covariances = (vectors - vectors.mean(axis=0)).T @ points
+        largest = np.abs(covariances).argmax(axis=0)
+        assert (covariances[largest, [0, 1]] > 0).all()
+    points, _ = principal_axes((hidden @ rotation.T + 3).astype(np.float32))
     # Neither the order of the points nor the number of zero columns turns the picture.
     again, _ = principal_axes(np.pad(hidden @ rotation.T + 3, ((0, 0), (0, 2))))
     assert again == pytest.approx(points, abs=1e-4)
@@ -47,8 +53,10 @@ def test_points_have_the_colours_of_their_slots() -> None:
 def test_crops_stand_at_their_points_and_not_over_each_other() -> None:
     slots = np.concatenate([np.zeros((30, 2, 2)), np.full((1, 2, 2), 9.0)])
     green = np.full((16, 16, 3), (0, 250, 0), np.uint8)
-    crops = [[green, None]] * 30 + [[None, None]]
+    red = np.full((16, 16, 3), (250, 0, 0), np.uint8)
+    crops = [[green, red]] * 30 + [[None, None]]
     picture = slot_embedding(slots, crops=crops, size=300)
+    assert not (picture == (250, 0, 0)).all(axis=2).any()
     share = (picture == (0, 250, 0)).all(axis=2)
     # One for the cluster at the left; the far point has none.
     assert 0.5 * 18**2 < share.sum() < 2 * 18**2

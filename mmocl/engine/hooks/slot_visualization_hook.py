@@ -76,7 +76,8 @@ def _with_steps(runner: Runner, inputs: Tensor, sample: SlotDataSample) -> SlotD
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if not hasattr(model, 'slot_head'):  # mmsegmentation's EncoderDecoder
         return sample
-    devices = [inputs.device] if next(model.parameters()).is_cuda else []
+    device = next(model.parameters()).device
+    devices = [device] if device.type == 'cuda' else []
     with torch.random.fork_rng(devices), torch.no_grad():
         batch = model.data_preprocessor({'inputs': [inputs]})
         return model.predict(batch['inputs'], [sample.clone()], keep_steps=True)[0]
@@ -98,4 +99,7 @@ def seen_image(inputs: Tensor, data_sample: SlotDataSample) -> UInt8[np.ndarray,
             top, left, bottom, right = data_sample.frame
             image = image.crop((left, top, right, bottom))
         squash = data_sample.get('crop') == 'squash'
-        return np.asarray(image.resize(size) if squash else ImageOps.fit(image, size))
+        width_and_height = (size[1], size[0])
+        if squash:
+            return np.asarray(image.resize(width_and_height))
+        return np.asarray(ImageOps.fit(image, width_and_height))
