@@ -82,8 +82,16 @@ def images(tmp_path) -> Path:
 def export(model, monkeypatch):
     """Run the tool in this process and return what it printed."""
 
-    def run(images: Path, out: Path, form: str, *flags: str, config: Path | None = None) -> str:
-        argv = ['tools/export_masks.py', str(images), str(config or model[0]), model[1]]
+    def run(
+        images: Path,
+        out: Path,
+        form: str,
+        *flags: str,
+        config: Path | None = None,
+        checkpoint: Path | None = None,
+    ) -> str:
+        argv = ['tools/export_masks.py', str(images)]
+        argv += [str(config or model[0]), str(checkpoint or model[1])]
         argv += ['--out', str(out), '--format', form, '--device', 'cpu']
         monkeypatch.setattr(sys, 'argv', [*argv, *flags])
         with contextlib.redirect_stdout(io.StringIO()) as log:
@@ -95,7 +103,7 @@ def export(model, monkeypatch):
 
 def expected(model: tuple[str, str], path: Path, source: str = 'decoder') -> np.ndarray:
     inferencer = SlotInferencer(*model, device='cpu', show_progress=False)
-    (sample,) = inferencer([str(path)], return_datasamples=True)['predictions']
+    (sample,) = inferencer([str(path)], return_datasamples=True, fit='config')['predictions']
     return slot_map(sample, source)
 
 
@@ -137,7 +145,7 @@ def test_coco_round_trip(model, images, export, tmp_path) -> None:
     info = coco.dataset['info']
     assert (info['config'], info['checkpoint']) == model
     assert (info['masks'], info['num_slots'], info['seed']) == ('decoder', NUM_SLOTS, 0)
-    assert (info['batch_size'], info['num_images'], info['num_masks']) == (2, 3, len(coco.anns))
+    assert (info['num_images'], info['num_masks']) == (3, len(coco.anns))
     assert info['command'].startswith(f'python tools/export_masks.py {images} ')
     assert info['versions']['mmocl']
 
@@ -148,7 +156,7 @@ def test_mmseg_reads_the_pngs(model, images, export, tmp_path) -> None:
     log = export(images, out, 'png')
     assert f'of 2 images are in {out}' in log
     info = json.loads((out / 'info.json').read_text())
-    assert (info['num_slots'], info['num_images'], info['batch_size']) == (NUM_SLOTS, 2, 1)
+    assert (info['num_slots'], info['num_images']) == (NUM_SLOTS, 2)
     masks = [np.unique(np.array(Image.open(path))) for path in out.rglob('*.png')]
     assert info['num_masks'] == sum((ids != UNSEEN).sum() for ids in masks)
     DefaultScope.get_instance('mmseg-data', scope_name='mmseg')
@@ -204,8 +212,8 @@ def test_a_decoder_without_masks(model, images, export, tmp_path, monkeypatch) -
     network = MODELS.build(config.model)
     predict = type(network).predict
 
-    def without_masks(self, inputs, data_samples=None):
-        samples = predict(self, inputs, data_samples)
+    def without_masks(self, inputs, data_samples=None, **options):
+        samples = predict(self, inputs, data_samples, **options)
         for sample in samples:
             del sample.pred_masks
         return samples
@@ -330,6 +338,32 @@ def test_images_with_other_suffixes_are_counted(images, export, tmp_path) -> Non
     assert len(COCO(tmp_path / 'b.json').imgs) == 3
 
 
+def test_slots_that_start_at_random_do_not_depend_on_other_images(images, export, tmp_path) -> None:
+    config = tmp_path / 'random.py'
+    config.write_text(CONFIG.replace('LearnedSlots', 'GaussianSlots'))
+    torch.manual_seed(0)
+    network = MODELS.build(Config.fromfile(config).model)
+    for parameter in network.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    torch.save({'state_dict': network.state_dict()}, tmp_path / 'model.pth')
+    maps = {}
+    for seed, batch_size in ((0, 1), (0, 3), (1, 1)):
+        out = tmp_path / f'{seed}_{batch_size}.json'
+        flags = ('--seed', str(seed), '--batch-size', str(batch_size))
+        export(images, out, 'coco', *flags, config=config, checkpoint=tmp_path / 'model.pth')
+        coco = COCO(out)
+        maps[seed, batch_size] = {
+            image['file_name']: coco_map(coco, i) for i, image in coco.imgs.items()
+        }
+    alone = tmp_path / 'alone.json'
+    single = images / 'sub/a.jpg'
+    export(single, alone, 'coco', config=config, checkpoint=tmp_path / 'model.pth')
+    for name, ids in maps[0, 1].items():
+        np.testing.assert_array_equal(ids, maps[0, 3][name])
+    np.testing.assert_array_equal(coco_map(COCO(alone), 1), maps[0, 1]['sub/a.jpg'])
+    assert any((ids != maps[1, 1][name]).any() for name, ids in maps[0, 1].items())
+
+
 def test_the_help_says_what_is_read_and_what_random_slots_depend_on(monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, 'argv', ['tools/export_masks.py', '--help'])
     with pytest.raises(SystemExit):
@@ -337,7 +371,7 @@ def test_the_help_says_what_is_read_and_what_random_slots_depend_on(monkeypatch,
     text = ' '.join(capsys.readouterr().out.split())
     assert 'or a folder: its images (.jpg, .jpeg, .png) and those of subfolders' in text
     assert "under the image's relative name with .png, in the folder OUT" in text
-    assert 'depend on ``--seed``, on ``--batch-size`` and on the other images' in text
+    assert 'depend neither on the other images nor on ``--batch-size``' in text
 
 
 @pytest.mark.parametrize('kind', ['EncoderDecoder', 'mmseg.EncoderDecoder', 'DepthEstimator'])

@@ -12,9 +12,9 @@ below ``--min-area`` are treated the same. The EXIF orientation of photographs i
 read those images with ``LoadImageFromFile(color_type='color_ignore_orientation')``. An image that
 cannot be decoded ends the export.
 
-Slots that start at random are drawn for one batch after the other, so that masks of such models
-depend on ``--seed``, on ``--batch-size`` and on the other images of the folder: the same three give
-the same masks, but an image alone may get others.
+Slots that start at random start from the same draws in every image, those of ``--seed``: masks of
+an image depend neither on the other images nor on ``--batch-size``. Images are shown as by the test
+pipeline of the config; ``tools/infer.py`` shows whole pictures.
 """
 
 import argparse
@@ -26,14 +26,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from mmengine.config import Config, DictAction
-from mmengine.runner import set_random_seed
 from mmengine.utils import track_iter_progress
 from provenance import current_commit, shell_line, versions
 from slot_files import write_coco, write_pngs
 
 from mmocl.apis import UNSEEN, SlotInferencer, slot_map
+from mmocl.apis.picture_batches import run_in_batches
+from mmocl.apis.pictures import Picture
 from mmocl.datasets import ImageFolder
 from mmocl.datasets.image_folder import SUFFIXES
+from mmocl.datasets.transforms import read_image
 from mmocl.structures import SlotDataSample, soft_masks
 
 # Images that ImageFolder does not look for.
@@ -66,7 +68,7 @@ def main() -> None:
         '--batch-size',
         type=int,
         default=1,
-        help='images at a time; slots that start at random depend on it',
+        help='images at a time',
     )
     parser.add_argument('--seed', type=int, default=0, help='of slots that start at random')
     parser.add_argument('--device', help='device, e.g. cuda:0; the best one if not given')
@@ -88,8 +90,7 @@ def main() -> None:
     # A folder that cannot be made ends the export here, not after hours of work.
     (out if args.format == 'png' else out.parent).mkdir(parents=True, exist_ok=True)
     inferencer = SlotInferencer(cfg, args.checkpoint, args.device, show_progress=False)
-    set_random_seed(args.seed)
-    samples = predictions(inferencer, [str(root / name) for name in names], args.batch_size)
+    samples = predictions(inferencer, [root / name for name in names], args.batch_size, args.seed)
     first = next(samples)
     source = args.masks or ('decoder' if 'pred_masks' in first else 'attention')
     info = {
@@ -101,7 +102,6 @@ def main() -> None:
         'num_slots': len(soft_masks(first, source)),
         'min_area': args.min_area,
         'seed': args.seed,
-        'batch_size': args.batch_size,
         'num_images': len(names),
         'command': shell_line(),
         'commit': current_commit(),
@@ -199,14 +199,22 @@ def load_config(path: str, options: dict[str, Any] | None) -> Config:
 
 
 def predictions(
-    inferencer: SlotInferencer, paths: Sequence[str], batch_size: int
+    inferencer: SlotInferencer, paths: Sequence[Path], batch_size: int, seed: int
 ) -> Iterator[SlotDataSample]:
-    """Predictions image by image; no more than a batch of them is held.
+    """Predictions image by image, in the pixels as they are stored; a batch of them is held.
 
-    These are the steps of calling the inferencer, without the pictures that it would draw.
+    Raises:
+        ValueError: If an image cannot be decoded, or does not hold the frame of the pipeline.
     """
-    for batch in inferencer.preprocess(paths, batch_size):
-        yield from inferencer.forward(batch)
+
+    def run(shown: Sequence[dict]) -> list[SlotDataSample]:
+        return inferencer.forward(inferencer.collate_fn(shown), seed=seed)
+
+    pictures = (Picture(path.stem, path, np.asarray(read_image(str(path))[0])) for path in paths)
+    for picture, sample in run_in_batches(pictures, inferencer.pipeline, run, batch_size):
+        if picture.error is not None:
+            raise picture.error
+        yield sample
 
 
 def without_small(ids: UInt8[np.ndarray, 'H W'], min_area: int) -> UInt8[np.ndarray, 'H W']:

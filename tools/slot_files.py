@@ -14,25 +14,32 @@ from mmocl.apis import UNSEEN
 from mmocl.visualization.drawing import palette
 
 
+def write_png(path: Path, ids: UInt8[np.ndarray, 'H W']) -> int:
+    """Write a map of slots as a palette image, unseen pixels in grey.
+
+    Returns:
+        How many masks there are.
+    """
+    colors = np.concatenate([palette(UNSEEN), np.full((1, 3), 128, np.uint8)])
+    image = Image.fromarray(ids)
+    image.putpalette(colors.tobytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return len(np.unique(ids[ids != UNSEEN]))
+
+
 def write_pngs(
     paths: Sequence[Path],
     maps: Iterable[UInt8[np.ndarray, 'H W']],
     info_path: Path,
     info: dict[str, Any],
 ) -> int:
-    """Write maps of slots as palette images, unseen pixels in grey, and at the end the info.
+    """Write maps of slots as palette images, and at the end the info.
 
     Returns:
         How many masks there are; the info has it as ``num_masks``.
     """
-    colors = np.concatenate([palette(UNSEEN), np.full((1, 3), 128, np.uint8)])
-    num_masks = 0
-    for path, ids in zip(paths, maps, strict=True):
-        image = Image.fromarray(ids)
-        image.putpalette(colors.tobytes())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
-        num_masks += len(np.unique(ids[ids != UNSEEN]))
+    num_masks = sum(write_png(path, ids) for path, ids in zip(paths, maps, strict=True))
     info_path.write_text(json.dumps({**info, 'num_masks': num_masks}, indent=2) + '\n')
     return num_masks
 
@@ -45,46 +52,65 @@ def write_coco(
 ) -> int:
     """Write maps of slots as COCO JSON, each before the next one is asked for.
 
-    The file gets its name when it is complete; until then it is ``<name>.part``.
-
     Returns:
         How many masks there are; the info has it as ``num_masks``.
     """
-    part = path.with_name(f'{path.name}.part')
-    try:
-        num_masks = _write_json(part, names, maps, info)
-        part.replace(path)
-    except BaseException:  # an interrupt too
-        part.unlink(missing_ok=True)
-        raise
-    return num_masks
+    with CocoFile(path) as file:
+        for name, ids in zip(names, maps, strict=True):
+            file.add(name, ids)
+        file.finish(info)
+    return file.num_masks
 
 
-def _write_json(
-    path: Path,
-    names: Sequence[str],
-    maps: Iterable[UInt8[np.ndarray, 'H W']],
-    info: dict[str, Any],
-) -> int:
-    """Write the annotations as they come, one a line, then all that is small enough to hold."""
-    images: list[dict[str, Any]] = []
-    num_masks = 0
-    with path.open('w') as file:
-        file.write('{"annotations": [')
-        for image_id, (name, ids) in enumerate(zip(names, maps, strict=True), start=1):
-            height, width = ids.shape
-            images.append({'id': image_id, 'file_name': name, 'height': height, 'width': width})
-            for mask in annotations_of(ids):
-                file.write(',\n' if num_masks else '\n')
-                num_masks += 1
-                file.write(json.dumps({'id': num_masks, 'image_id': image_id, **mask}))
+class CocoFile:
+    """COCO JSON of maps of slots, written image by image.
+
+    The file gets its name when it is complete; until then it is ``<name>.part``, and nothing is
+    left of it if the block is ended by an exception.
+
+    Args:
+        path: File to write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.num_images = 0
+        self.num_masks = 0
+        self._part = path.with_name(f'{path.name}.part')
+        self._images: list[dict[str, Any]] = []
+
+    def __enter__(self) -> 'CocoFile':
+        self._file = self._part.open('w')
+        self._file.write('{"annotations": [')
+        return self
+
+    def add(self, name: str, ids: UInt8[np.ndarray, 'H W']) -> None:
+        """Write the annotations of an image, one a line."""
+        self.num_images += 1
+        height, width = ids.shape
+        image = {'id': self.num_images, 'file_name': name, 'height': height, 'width': width}
+        self._images.append(image)
+        for mask in annotations_of(ids):
+            self._file.write(',\n' if self.num_masks else '\n')
+            self.num_masks += 1
+            self._file.write(
+                json.dumps({'id': self.num_masks, 'image_id': self.num_images, **mask})
+            )
+
+    def finish(self, info: dict[str, Any]) -> None:
+        """Write all that is small enough to hold; the info gets ``num_masks``."""
         rest = {
-            'images': images,
+            'images': self._images,
             'categories': [{'id': 1, 'name': 'slot'}],
-            'info': {**info, 'num_masks': num_masks},
+            'info': {**info, 'num_masks': self.num_masks},
         }
-        file.write('\n], ' + json.dumps(rest)[1:] + '\n')  # without its opening brace
-    return num_masks
+        self._file.write('\n], ' + json.dumps(rest)[1:] + '\n')  # without its opening brace
+        self._file.close()
+        self._part.replace(self.path)
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        self._part.unlink(missing_ok=True)
 
 
 def annotations_of(ids: UInt8[np.ndarray, 'H W']) -> list[dict[str, Any]]:

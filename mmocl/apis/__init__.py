@@ -3,7 +3,7 @@ from mmocl.apis.composition import compose_scenes, fit_posterior
 from mmocl.apis.inferencer import SlotInferencer
 from mmocl.apis.model_index import find_model
 from mmocl.apis.model_source import resolve_model
-from mmocl.apis.slot_map import UNSEEN, slot_map
+from mmocl.apis.slot_map import UNSEEN, slot_map, slot_overlay
 
 __all__ = [
     'UNSEEN',
@@ -14,4 +14,5 @@ __all__ = [
     'fit_posterior',
     'resolve_model',
     'slot_map',
+    'slot_overlay',
 ]
