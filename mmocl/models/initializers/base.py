@@ -68,9 +68,11 @@ class SlotInitializer(BaseModule, metaclass=ABCMeta):
         """
         if not self.noise_channels:
             return None
-        shape = (1, self.count(num_slots), self.noise_channels)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-        return noise.expand(num_images, -1, -1)
+        generator = torch.Generator().manual_seed(seed)
+        # One slot after the other: what PyTorch draws depends on how much it draws at once.
+        slots = range(self.count(num_slots))
+        noise = [torch.randn(self.noise_channels, generator=generator) for _ in slots]
+        return torch.stack(noise).expand(num_images, -1, -1)
 
     def draw(
         self, like: Tensor, shape: tuple[int, ...], noise: Float[Tensor, '...'] | None
