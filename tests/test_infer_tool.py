@@ -55,10 +55,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     (folder / 'config.py').write_text(CONFIG)
     torch.manual_seed(0)
     network = MODELS.build(Config.fromfile(folder / 'config.py').model)
-    for parameter in network.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.4)
-    torch.nn.init.normal_(network.decoder.position, std=2)
+    for parameter in network.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
     torch.save({'state_dict': network.state_dict()}, folder / 'model.pth')
     return str(folder / 'config.py'), str(folder / 'model.pth')
 
