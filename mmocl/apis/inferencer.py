@@ -39,7 +39,8 @@ class SlotInferencer(BaseInferencer):
         model: Config file, a loaded config, the name of a model
             (:func:`~mmocl.apis.model_index.find_model`), or a published file, which brings config
             and weights.
-        weights: Checkpoint or published file. Files are read as data, no code of them is run.
+        weights: Checkpoint or published file, or the content of one. Files are read as data, no code
+            of them is run.
         device: Device, e.g. ``'cuda:0'``; the best one if not given.
         show_progress: Show a progress bar.
     """
@@ -53,7 +54,7 @@ class SlotInferencer(BaseInferencer):
     def __init__(
         self,
         model: str | Path | Config | dict | None = None,
-        weights: str | Path | None = None,
+        weights: str | Path | LoadedCheckpoint | None = None,
         device: str | None = None,
         show_progress: bool = True,
     ) -> None:

@@ -13,7 +13,8 @@ _CONFIGS = ('.py', '.json', '.yml', '.yaml')
 
 
 def resolve_model(
-    model: str | Path | Config | Mapping[str, Any] | None, weights: str | Path | None = None
+    model: str | Path | Config | Mapping[str, Any] | None,
+    weights: str | Path | LoadedCheckpoint | None = None,
 ) -> tuple[Config, LoadedCheckpoint | None]:
     """Find config and weights of a model.
 
@@ -21,7 +22,8 @@ def resolve_model(
         model: Config file; loaded config; name of a model index, see
             :func:`~mmocl.apis.model_index.find_model`; or a file of weights whose own config is
             taken, which is read as data and not run: a published model or a checkpoint.
-        weights: Checkpoint or published model; not needed where the name or file brings weights.
+        weights: Checkpoint or published model, or the content of one; not needed where the name or
+            file brings weights.
 
     Returns:
         A config of one's own, and the weights or None.
@@ -34,7 +36,7 @@ def resolve_model(
     if model is None:
         if weights is None:
             raise ValueError('Give a config, the name of a model, or a file of weights.')
-        model, weights = weights, None
+        return _with_own_config(weights)
     if isinstance(model, Mapping | Config):
         config = deepcopy(model) if isinstance(model, Config) else Config(dict(model))
         return config, _loaded(weights)
@@ -43,7 +45,8 @@ def resolve_model(
         config_file, found = find_model(str(model))
         weights = found if weights is None else weights
         if config_file is None:
-            return _with_own_config(_required(weights, str(model)))
+            # An entry without a config has weights, with their config inside.
+            return _with_own_config(weights)
         return Config.fromfile(config_file), _loaded(weights)
     if not path.is_file():
         raise FileNotFoundError(f'No config or model at {str(model)!r}.')
@@ -57,26 +60,23 @@ def resolve_model(
     return _with_own_config(str(path))
 
 
-def _with_own_config(path: str) -> tuple[Config, LoadedCheckpoint]:
-    checkpoint = _loaded(path)
+def _with_own_config(
+    weights: str | Path | LoadedCheckpoint | None,
+) -> tuple[Config, LoadedCheckpoint]:
+    checkpoint = _loaded(weights)
     assert checkpoint is not None
+    path = checkpoint.path
     config = trained_config(checkpoint, path)
     if config is None:
         raise ValueError(f'{path} has no config inside; give the config file too.')
     return inference_config(config, path), checkpoint
 
 
-def _loaded(weights: str | Path | None) -> LoadedCheckpoint | None:
-    if weights is None:
-        return None
+def _loaded(weights: str | Path | LoadedCheckpoint | None) -> LoadedCheckpoint | None:
+    if weights is None or isinstance(weights, LoadedCheckpoint):
+        return weights
     if '://' in str(weights):
         raise ValueError(
             f'{weights} is an address, and nothing is downloaded: fetch it and give its path.'
         )
     return load_checkpoint(str(weights))
-
-
-def _required(weights: str | Path | None, name: str) -> str:
-    if weights is None:
-        raise ValueError(f'The index has neither Config nor Weights of {name!r}.')
-    return str(weights)

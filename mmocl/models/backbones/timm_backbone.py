@@ -203,7 +203,7 @@ def _add_position_plainly(vit: Any, patches: Tensor) -> Tensor:
     """Do timm's ``_pos_embed`` with a bicubic resize without antialias, as DINOv2's code does."""
     tokens = patches.flatten(1, 2)
     prefix = [
-        token.expand(len(tokens), -1, -1)
+        token.expand(tokens.shape[0], -1, -1)
         for token in (vit.cls_token, vit.reg_token)
         if token is not None
     ]

@@ -199,7 +199,7 @@ class TransformerDecoder(BaseModule):
         keys, _ = memory[0]
         num_tokens = self.orders.shape[1]
         caches = [KeyValueCache(num_tokens) for _ in self.blocks]
-        token = self.embedding.start(len(keys))
+        token = self.embedding.start(keys.shape[0])
         recons, masks = [], []
         for place in range(num_tokens):
             recon, weights = self._run(token, memory, active, caches)

@@ -85,7 +85,7 @@ class BufferSlots(SlotInitializer):
         if noise is not None:
             raise ValueError('BufferSlots draws nothing, so it cannot use the given noise.')
         # A copy: the backward pass may need the values after observe() has changed the buffer.
-        return SlotState(self.slots.repeat(len(features.tokens), 1, 1))
+        return SlotState(self.slots.repeat(features.tokens.shape[0], 1, 1))
 
     @torch.no_grad()
     def observe(

@@ -52,7 +52,7 @@ class GaussianSlots(SlotInitializer):
                 has another shape than the slots.
         """
         shape = (
-            len(features.tokens),
+            features.tokens.shape[0],
             self.count(num_slots, fixed=not self.shared),
             self.mean.shape[-1],
         )

@@ -60,7 +60,7 @@ class LearnedSlots(SlotInitializer):
                 shape than the slots.
         """
         self.count(num_slots, fixed=True)
-        slots = self.queries.expand(len(features.tokens), -1, -1)
+        slots = self.queries.expand(features.tokens.shape[0], -1, -1)
         if noise is not None or (self.training and self.sigma > 0):
             scale = self.queries.detach() if self.noise_mode == 'multiplicative' else 1.0
             slots = slots + self.sigma * self.draw(slots, tuple(slots.shape), noise) * scale

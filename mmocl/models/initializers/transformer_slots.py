@@ -90,7 +90,7 @@ class TransformerSlots(SlotInitializer):
                 shape than (B, K, 2D).
         """
         mean, log_scale = self.distribution(features)
-        noise = self.draw(mean, (len(mean), self.count(num_slots), mean.shape[2]), noise)
+        noise = self.draw(mean, (mean.shape[0], self.count(num_slots), mean.shape[2]), noise)
         slot_mean, slot_log_std = (mean + log_scale.exp() * noise).chunk(2, dim=2)
         return SlotState(slot_mean, 2 * slot_log_std)
 
@@ -104,7 +104,7 @@ class TransformerSlots(SlotInitializer):
                 f'TransformerSlots was built for tokens of {self.in_channels} channels, got '
                 f'{tokens.shape[2]}; set in_channels of the initializer.'
             )
-        own = torch.cat([self.mean_token, self.scale_token], dim=1).expand(len(tokens), -1, -1)
+        own = torch.cat([self.mean_token, self.scale_token], dim=1).expand(tokens.shape[0], -1, -1)
         padding = None
         if features.mask is not None:
             # True where PyTorch is to look away, and never for the two tokens.

@@ -33,7 +33,7 @@ class PatchEmbedding(nn.Module):
         """
         bos = self.bos[:1] if order is None else self.bos.index_select(0, order)
         return self.norm(
-            self.project(torch.cat([bos.expand(len(patches), -1, -1), patches], dim=1))
+            self.project(torch.cat([bos.expand(patches.shape[0], -1, -1), patches], dim=1))
         )
 
     def start(self, batch_size: int) -> Float[Tensor, 'B 1 d']:
