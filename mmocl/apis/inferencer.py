@@ -39,8 +39,8 @@ class SlotInferencer(BaseInferencer):
         model: Config file, a loaded config, the name of a model
             (:func:`~mmocl.apis.model_index.find_model`), or a published file, which brings config
             and weights.
-        weights: Checkpoint or published file, or the content of one. Files are read as data, no code
-            of them is run.
+        weights: Checkpoint or published file, or the content of one. Files are read as data; no
+            code of them is run.
         device: Device, e.g. ``'cuda:0'``; the best one if not given.
         show_progress: Show a progress bar.
     """

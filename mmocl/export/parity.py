@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def max_differences(
         batch_sizes: Batches of random images to try.
 
     Returns:
-        Largest absolute difference by name of the output.
+        Largest difference by name of the output, absolute; relative to the largest value of an
+        output (such as slots) where that is above one.
 
     Raises:
         ImportError: If onnxruntime is needed and not installed.
@@ -35,9 +37,10 @@ def max_differences(
     for size in batch_sizes:
         images = example(shape, size, seed=1 + size)
         for name, ours, theirs in zip(OUTPUTS, model(images), run(images), strict=True):
-            # NaN is not smaller than anything: it must not get lost in a maximum.
-            difference = (ours - theirs).abs().max().item() if ours.numel() else 0.0
-            found[name] = difference if difference != difference else max(found[name], difference)
+            scale = ours.abs().max().clamp_min(1)
+            difference = ((ours - theirs).abs().max() / scale).item()
+            # NaN is not larger than anything: it must not get lost.
+            found[name] = difference if math.isnan(difference) else max(found[name], difference)
     return found
 
 

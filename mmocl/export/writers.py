@@ -43,6 +43,7 @@ def write_onnx(
         logging.getLogger(name).setLevel(logging.ERROR)  # their remarks are for their developers
     program = torch.onnx.export(
         _traced(model, shape, batch_size),
+        dynamic_shapes=_dynamic(batch_size),  # for the name of the axis
         dynamo=True,
         opset_version=_OPSET,
         input_names=['image'],
@@ -75,8 +76,11 @@ def _traced(
     images = example(shape, _BATCH if batch_size is None else batch_size).to(
         next(model.parameters()).device
     )
-    dynamic = {'image': {0: Dim('batch', min=1)}} if batch_size is None else None
-    return torch.export.export(model, (images,), dynamic_shapes=dynamic, strict=False)
+    return torch.export.export(model, (images,), dynamic_shapes=_dynamic(batch_size), strict=False)
+
+
+def _dynamic(batch_size: int | None) -> dict | None:
+    return {'image': {0: Dim('batch', min=1)}} if batch_size is None else None
 
 
 def example(shape: tuple[int, int], batch_size: int, seed: int = 0) -> Tensor:
