@@ -1,0 +1,178 @@
+"""Run the model on some images, and make of each what the page shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmocl.engine.hooks.slot_visualization_hook import seen_image
+from mmocl.evaluation.functional import label_map
+from mmocl.models import SlotAutoencoder, SlotSetPredictor
+from mmocl.models.checkpoint import load_trained, without_pretrained
+from mmocl.registry import DATASETS, MODELS
+from mmocl.structures import SlotDataSample
+from mmocl.visualization.drawing import Picture
+from mmocl.visualization.report.content import GalleryImage, SlotInfo
+from mmocl.visualization.report.encode import fitted, ids_uri, level_of, picture_uri
+from mmocl.visualization.report.scores import split_source
+from mmocl.visualization.report.selection import Choice
+
+# Longest side of the maps of slots.
+_SIDE = 176
+# Of what is known of an image in a record, what is no score.
+_NO_SCORES = ('img_id', 'num_objects', 'shown', 'weights')
+_SEED = 0
+
+Seen = tuple[Picture, SlotDataSample]
+
+
+def build_data(config: Config) -> Any:
+    """The test data, its images read from their files rather than as cached tokens.
+
+    Raises:
+        FileNotFoundError: If the data is not there.
+        ValueError: If the config has no test data, or it does not fit its folder.
+    """
+    init_default_scope('mmocl')
+    loader = config.get('test_dataloader')
+    if not loader:
+        raise ValueError('the config has no test_dataloader')
+    dataset = {**loader['dataset']}
+    for cache in ('token_cache', 'image_cache'):
+        if cache in dataset:
+            dataset[cache] = None
+    return DATASETS.build(dataset)
+
+
+def build_model(config: Config, checkpoint: str, device: str) -> nn.Module | None:
+    """The trained model of a config; None if it is none whose updates can be shown.
+
+    Raises:
+        ValueError: If the checkpoint does not fit.
+    """
+    init_default_scope('mmocl')
+    settings = {**config.model}
+    if 'backbone' in settings:
+        settings['backbone'] = without_pretrained(settings['backbone'])
+    model = MODELS.build(settings)
+    if not isinstance(model, SlotAutoencoder | SlotSetPredictor):
+        return None
+    load_trained(model, checkpoint, 'the model of the config')
+    return model.to(device).eval()
+
+
+@torch.no_grad()
+def look(
+    model: Any,
+    data: Any,
+    choices: Sequence[Choice],
+    progress: Callable[[Sequence[Choice]], Iterable[Choice]] = iter,
+) -> list[Seen]:
+    """Predict the chosen images, with the attention of every update.
+
+    Args:
+        model: A trained model.
+        data: The test data.
+        choices: Images to predict.
+        progress: What goes through the images, such as a progress bar.
+
+    Returns:
+        What the model saw of every image, and its predictions on the CPU.
+
+    Raises:
+        ValueError: If the scores of an image are of another one.
+    """
+    set_random_seed(_SEED)
+    seen = []
+    for choice in progress(choices):
+        item = data[choice.index]
+        inputs, sample = item['inputs'], item['data_samples']
+        if choice.record is not None and choice.record.get('img_id') != sample.get('img_id'):
+            raise ValueError(
+                f'the record of scores has image {choice.record.get("img_id")!r} at position '
+                f'{choice.index}, the test data {sample.get("img_id")!r}; expected scores of the '
+                "config's test_dataloader"
+            )
+        batch = model.data_preprocessor({'inputs': [inputs], 'data_samples': [sample]})
+        (predicted,) = model.predict(batch['inputs'], batch['data_samples'], keep_steps=True)
+        seen.append((seen_image(inputs, predicted), predicted.cpu()))
+    return seen
+
+
+def gallery_image(choice: Choice, image: Picture, sample: SlotDataSample) -> GalleryImage:
+    """What the page shows of an image."""
+    size = fitted(image.shape[:2], _SIDE)
+    attn = sample.pred_steps if 'pred_steps' in sample else sample.pred_attn.data[None]
+    num_slots = attn.shape[1]
+    masks = sample.pred_masks.data if 'pred_masks' in sample else None
+    truth = true_map(sample, size)
+    num_objects = 0 if truth is None else len(sample.gt_objects.masks)
+    recon = None
+    if 'pred_image' in sample:
+        recon = picture_uri(sample.pred_image.data.permute(1, 2, 0).round().byte().numpy())
+    return GalleryImage(
+        name=str(sample.get('img_id', choice.index)),
+        labels=choice.labels,
+        image=picture_uri(image),
+        size=(image.shape[0], image.shape[1]),
+        steps=[_slots_uri(step, size) for step in attn],
+        slots=_slots(sample, num_slots),
+        slot_level=level_of(num_slots),
+        masks=None if masks is None else _slots_uri(masks, size),
+        truth=None if truth is None else ids_uri(truth, num_objects + 1),
+        recon=recon,
+        object_level=level_of(num_objects + 1),
+        objects=[f'object {i}' for i in range(1, num_objects + 1)],
+        scores=_scores(choice.record or {}),
+    )
+
+
+def true_map(sample: SlotDataSample, size: tuple[int, int]) -> Int64[np.ndarray, 'H W'] | None:
+    """Objects of the part of the image that the model saw: 0 none, else one more than its index.
+
+    Returns:
+        The map, later objects on top; None without true masks.
+    """
+    if 'gt_objects' not in sample or 'masks' not in sample.gt_objects:
+        return None
+    masks = sample.gt_objects.masks
+    height, width = masks.shape[1:]
+    if sample.get('crop', 'squash') == 'center':
+        short = min(height, width)
+        top, left = (height - short) // 2, (width - short) // 2
+        masks = masks[:, top : top + short, left : left + short]
+    ids = torch.zeros(masks.shape[1:])
+    for i, mask in enumerate(masks, start=1):
+        ids[mask] = i
+    resized = functional.interpolate(ids[None, None], size, mode='nearest-exact')
+    return resized[0, 0].long().numpy()
+
+
+def _slots_uri(masks: Float[Tensor, 'K h w'], size: tuple[int, int]) -> str:
+    return ids_uri(label_map(masks.float(), size).numpy(), len(masks))
+
+
+def _slots(sample: SlotDataSample, num_slots: int) -> list[SlotInfo]:
+    fields = sample.pred_slots
+    active = fields.active.tolist() if 'active' in fields else [True] * num_slots
+    weights = fields.weight.tolist() if 'weight' in fields else [None] * num_slots
+    return [SlotInfo(*pair) for pair in zip(active, weights, strict=True)]
+
+
+def _scores(record: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """Scores of an image by name and by what masks they are of."""
+    scores: dict[str, dict[str, float | None]] = {}
+    for key, value in record.items():
+        if key not in _NO_SCORES and isinstance(value, int | float | None):
+            name, source = split_source(key)
+            scores.setdefault(name, {})[source] = value
+    return scores
