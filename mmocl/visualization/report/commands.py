@@ -14,7 +14,7 @@ def train_command(run: RunFiles) -> str:
     return shlex.join(['python', 'tools/train.py', _config(run), '--work-dir', str(run.work_dir)])
 
 
-def test_command(run: RunFiles, protocols: Sequence[str] = ()) -> str:
+def score_command(run: RunFiles, protocols: Sequence[str]) -> str:
     """Score the checkpoint under the protocols of its config, into the work dir."""
     checkpoint = 'CHECKPOINT' if run.checkpoint is None else str(run.checkpoint)
     command = ['python', 'tools/test.py', _config(run), checkpoint]

@@ -36,7 +36,9 @@ def diagnosis(values: Mapping[str, float], where: str) -> Collapse:
         values: Results of ``CollapseMetric``, without its prefix.
         where: Which images they are of.
     """
-    sources = [s for s in _SOURCES if any(f'{MASK_SOURCES[s][1]}{name}' in values for name in SIGNS)]
+    sources = [
+        s for s in _SOURCES if any(f'{MASK_SOURCES[s][1]}{name}' in values for name in SIGNS)
+    ]
     rows, found = [], []
     for name, sign in SIGNS.items():
         of_slots = name == 'slot_cosine'

@@ -13,7 +13,7 @@ from mmocl.version import __version__
 from mmocl.visualization.drawing import palette
 from mmocl.visualization.report import curves as log
 from mmocl.visualization.report import scores as scored
-from mmocl.visualization.report.commands import protocols_of, test_command, train_command
+from mmocl.visualization.report.commands import protocols_of, score_command, train_command
 from mmocl.visualization.report.content import (
     Collapse,
     Curve,
@@ -23,7 +23,13 @@ from mmocl.visualization.report.content import (
     ScoreTable,
 )
 from mmocl.visualization.report.diagnose import collapse_values, diagnosis, recorded_values
-from mmocl.visualization.report.gallery import build_data, build_model, gallery_image, look
+from mmocl.visualization.report.gallery import (
+    build_data,
+    build_model,
+    gallery_image,
+    look,
+    other_images,
+)
 from mmocl.visualization.report.run_files import RunFiles, find_run
 from mmocl.visualization.report.scores import ScoreFile
 from mmocl.visualization.report.selection import Choice, choose
@@ -82,7 +88,7 @@ def gather(
     return Report(
         title=run.name,
         subtitle=model_line(run.config.model),
-        facts=facts(run, lines, file and file.content),
+        facts=facts(run, lines, None if file is None else file.content),
         config=run.config.pretty_text,
         differences=changed,
         charts=log.charts(lines),
@@ -117,7 +123,7 @@ def _score_file(
         others.append(f'{path.name} is of {"; ".join(odd)}')
     why = '; '.join(others) or 'no file of tools/test.py --out is in the work dir'
     protocols = protocols_of(run.config.get('test_evaluator'))
-    missing['scores'] = [Missing('Scores of every image', why, test_command(run, protocols))]
+    missing['scores'] = [Missing('Scores of every image', why, score_command(run, protocols))]
     return None
 
 
@@ -133,7 +139,7 @@ def _tables(
             f'From {file.path.name}, of {Path(file.content["checkpoint"]).name}.',
         )
     for found, key in (
-        (scored.test_results(run), 'test_evaluator'),
+        (scored.last_test(run), 'test_evaluator'),
         (scored.last_validation(lines), 'val_evaluator'),
     ):
         if found is not None:
@@ -171,26 +177,37 @@ def _gallery(
     if model is None:
         kind = run.config.model.type
         return lacking(f'models of type {kind} give no attention of every update')
-    prefix, record = next(iter(file.records.items()), ('', None)) if file else ('', None)
-    score = record and scored.main_score(record)
-    images = record and record['images']
-    if images is not None and len(images) != len(data):
-        raise ValueError(
-            f'{prefix} of {file and file.path} has scores of {len(images)} images, test_dataloader '
-            f'has {len(data)}; expected scores of the same images'
-        )
-    choices = choose(len(data), num_images, images, score)
+    prefix, choices, why = _choices(file, data, num_images)
+    if why:
+        missing['gallery'] = [Missing('Scores of these images', why)]
     seen = look(model, data, choices, progress)
     pictures = [gallery_image(choice, *pair) for choice, pair in zip(choices, seen, strict=True)]
-    return pictures, [sample for _, sample in seen], _how_chosen(choices, prefix, score)
+    return pictures, [sample for _, sample in seen], _how_chosen(choices, prefix)
 
 
-def _how_chosen(choices: Sequence[Choice], prefix: str, score: str | None) -> str:
-    if score is None:
+def _choices(file: ScoreFile | None, data: Any, wanted: int) -> tuple[str, list[Choice], str]:
+    """By which score images are chosen, which, and why not by the one there is."""
+    if file is None or not file.records:
+        return '', choose(len(data), wanted, None, None), ''
+    prefix, record = next(iter(file.records.items()))
+    score, images = scored.main_score(record), record['images']
+    choices = choose(len(data), wanted, images, score) if len(images) == len(data) else []
+    why = (
+        other_images(data, choices)
+        if choices
+        else f'{len(images)} images are scored, but test_dataloader has {len(data)}'
+    )
+    if why is None:
+        return f'{score} under {prefix}', choices, ''
+    return '', choose(len(data), wanted, None, None), f'{prefix} of {file.path.name}: {why}'
+
+
+def _how_chosen(choices: Sequence[Choice], score: str) -> str:
+    if not score:
         text = f'The first {len(choices)} images of the test data.'
     else:
         text = (
-            f'The worst and the best images by {score} under {prefix}, then the first ones of the '
+            f'The worst and the best images by {score}, then the first ones of the '
             'others in the order of the data.'
         )
     return (

@@ -71,14 +71,14 @@
   function amount(value) {
     if (value === null || value === undefined) return 'not finite';
     const size = Math.abs(value);
-    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2);
-    return String(Number(value.toPrecision(4)));
+    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace(/\.?0+e/, 'e').replace('-', '\u2212').replace('e-', 'e\u2212');
+    return String(Number(value.toPrecision(4))).replace('-', '\u2212');
   }
 
   function ticks(low, high, wanted) {
     const raw = (high - low) / wanted;
     const power = 10 ** Math.floor(Math.log10(raw));
-    const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= raw * 0.999);
+    const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= raw * 0.8);
     const found = [];
     for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i += 1) found.push(Number((i * step).toPrecision(12)));
     return found;
@@ -153,7 +153,7 @@
       const scale = logarithmic ? Math.log : (value) => value;
       const x = (step) => box.left + (step - first) / (last - first) * (box.right - box.left);
       const y = (value) => box.bottom - (scale(value) - scale(low)) / (scale(high) - scale(low)) * (box.bottom - box.top);
-      for (const value of logarithmic ? logTicks(low, high) : ticks(low, high, 4)) {
+      for (const value of logarithmic ? logTicks(low, high) : ticks(low, high, 5)) {
         plot.append(shape('line', { class: 'grid', x1: box.left, x2: box.right, y1: y(value), y2: y(value) }));
         plot.append(shape('text', { x: box.left - 8, y: y(value) + 4, 'text-anchor': 'end' }, amount(value)));
       }
@@ -243,7 +243,7 @@
   // Images
 
   const LONG = 384;
-  const SOURCES = [['attention', 'Attention'], ['masks', 'Masks'], ['truth', 'Truth'], ['recon', 'Reconstruction']];
+  const SOURCES = [['attention', 'Attention'], ['masks', 'Masks'], ['truth', 'Truth'], ['recon', 'Recon']];
   const colors = data.colors.map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
   let opacity = 0.6;
 

@@ -11,28 +11,8 @@ from string import Template
 from typing import Any
 
 from mmocl.evaluation.json_values import null_for_nan
-from mmocl.visualization.report.content import (
-    Collapse,
-    CollapseRow,
-    Difference,
-    Missing,
-    Report,
-    Score,
-    ScoreTable,
-)
-
-# What scores are called on the page, and what they mean; docs/evaluation.md says it exactly.
-SCORE_NAMES = {
-    'fg_ari': ('FG-ARI', 'are pixels of one object in one slot, and of two in two? Background aside'),
-    'fg_ari_multi': ('FG-ARI, 2+ objects', 'the same over images with two objects or more'),
-    'ari': ('ARI', 'the same over all pixels, the background one more object'),
-    'mbo_i': ('mBO, instances', 'mean overlap (IoU) of every object with its best slot'),
-    'mbo_c': ('mBO, classes', 'the same with all objects of a class as one'),
-    'miou': ('mIoU', 'the same, but a slot serves one object at most'),
-    'corloc': ('CorLoc', 'share of images with an object that a slot covers by more than half'),
-    'recall': ('Recall', 'share of objects that a slot covers by more than half'),
-}
-_MINUS = '\N{MINUS SIGN}'
+from mmocl.visualization.report.content import Difference, Missing, Report
+from mmocl.visualization.report.tables import SCORE_NAMES, collapse_html, note, scores_html
 
 
 def render(report: Report) -> str:
@@ -58,6 +38,7 @@ def render(report: Report) -> str:
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
         f"script-src '{_hash(script)}'"
     )
+    now = datetime.now(UTC).isoformat(' ', 'minutes')[:16]
     return Template(_resource('page.html')).substitute(
         policy=policy,
         style=style,
@@ -66,15 +47,13 @@ def render(report: Report) -> str:
         title=escape(report.title),
         subtitle=escape(report.subtitle),
         summary=_summary(report),
-        curves=_missing(report, 'curves') + _note(report.curves_note),
-        scores=_scores(report),
-        gallery=_missing(report, 'gallery') + _note(report.gallery_note),
+        curves=_missing(report, 'curves') + note(report.curves_note),
+        scores=_missing(report, 'scores') + scores_html(report),
+        gallery=_missing(report, 'gallery') + note(report.gallery_note),
         toolbar='' if report.images else 'hidden',
-        collapse=_missing(report, 'collapse') + _collapse(report.collapse),
+        collapse=_missing(report, 'collapse') + collapse_html(report.collapse),
         config=escape(report.config),
-        made=escape(
-            f'mmocl {report.made_by["mmocl"]}, {datetime.now(UTC).isoformat(" ", "minutes")[:16]} UTC'
-        ),
+        made=escape(f'mmocl {report.made_by["mmocl"]}, {now} UTC'),
     )
 
 
@@ -83,7 +62,9 @@ def _summary(report: Report) -> str:
         f'<div><dt>{escape(fact.name)}</dt><dd>{escape(fact.value)}</dd></div>'
         for fact in report.facts
     )
-    return f'{_missing(report, "summary")}<dl class="facts">{rows}</dl>{_changes(report.differences)}'
+    return (
+        f'{_missing(report, "summary")}<dl class="facts">{rows}</dl>{_changes(report.differences)}'
+    )
 
 
 def _changes(differences: list[Difference]) -> str:
@@ -107,102 +88,6 @@ def _or_none(value: str | None) -> str:
     return '-' if value is None else escape(value)
 
 
-def _scores(report: Report) -> str:
-    parts = [_missing(report, 'scores'), _note(report.scores_note)]
-    parts += [_table(table) for table in report.tables]
-    if report.other_scores:
-        rows = ''.join(
-            f'<tr><th scope="row"><code>{escape(name)}</code></th><td class="number">'
-            f'{_plain(value)}</td></tr>'
-            for name, value in report.other_scores.items()
-        )
-        parts.append(
-            '<h3>Other results</h3><div class="scroll"><table class="scores"><tbody>'
-            f'{rows}</tbody></table></div>'
-        )
-    known = {name for table in report.tables for name in table.rows}
-    glossary = ''.join(
-        f'<div><dt>{escape(name)}</dt><dd>{escape(meaning)}</dd></div>'
-        for key, (name, meaning) in SCORE_NAMES.items()
-        if key in known
-    )
-    if glossary:
-        parts.append(
-            '<details><summary>What the scores mean</summary>'
-            f'<dl class="facts glossary">{glossary}</dl></details>'
-        )
-    return ''.join(parts)
-
-
-def _table(table: ScoreTable) -> str:
-    head = ''.join(f'<th scope="col">{escape(s)} masks</th>' for s in table.sources)
-    rows = []
-    for key, cells in table.rows.items():
-        name = SCORE_NAMES.get(key, (key, ''))[0]
-        values = ''.join(f'<td>{_cell(cells.get(source))}</td>' for source in table.sources)
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{values}</tr>')
-    return (
-        f'<h3>{escape(table.title)}</h3>{_note(table.caption)}<div class="scroll">'
-        f'<table class="scores"><thead><tr><th scope="col">per cent</th>{head}</tr></thead>'
-        f'<tbody>{"".join(rows)}</tbody></table></div>'
-    )
-
-
-def _cell(score: Score | None) -> str:
-    """A mean in per cent, its interval, and both on a line from 0 to 100."""
-    if score is None or score.mean is None:
-        return '<span class="number">-</span>'
-    mean = 100 * score.mean
-    interval = band = ''
-    if score.low is not None and score.high is not None:
-        low, high = 100 * score.low, 100 * score.high
-        interval = f'<span class="interval">[{_fixed(low)}, {_fixed(high)}]</span>'
-        left, right = _clip(low), _clip(high)
-        band = f'<rect class="band" x="{left:.2f}" y="1" width="{right - left:.2f}" height="6"/>'
-    return (
-        f'<span class="value"><span class="number">{_fixed(mean)}</span>{interval}</span>'
-        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect class="track" y="3.5" width="100" height="1"/>{band}'
-        f'<rect class="mean" x="{_clip(mean) - 0.6:.2f}" width="1.2" height="8"/></svg>'
-    )
-
-
-def _collapse(collapse: Collapse | None) -> str:
-    if collapse is None:
-        return ''
-    sources = list(dict.fromkeys(s for row in collapse.rows for s in row.values if s != 'slots'))
-    verdict = (
-        '<p class="verdict good">No sign of collapse is above its limit.</p>'
-        if not collapse.found
-        else '<ul class="verdict bad">'
-        + ''.join(f'<li>{escape(text)}</li>' for text in collapse.found)
-        + '</ul>'
-    )
-    head = ''.join(f'<th scope="col">{escape(source)} masks</th>' for source in sources)
-    rows = ''.join(_sign(row, sources) for row in collapse.rows)
-    return (
-        f'{_note(collapse.where)}{verdict}<div class="scroll"><table class="scores signs"><thead>'
-        f'<tr><th scope="col">sign</th>{head}<th scope="col">limit</th>'
-        f'<th scope="col">above it</th></tr></thead><tbody>{rows}</tbody></table></div>'
-    )
-
-
-def _sign(row: CollapseRow, sources: list[str]) -> str:
-    def cell(value: float | None, span: int = 1) -> str:
-        mark = ' above' if value is not None and value > row.above else ''
-        spans = f' colspan="{span}"' if span > 1 else ''
-        return f'<td class="number{mark}"{spans}>{_plain(value, 2)}</td>'
-
-    if 'slots' in row.values:
-        values = cell(row.values['slots'], len(sources))
-    else:
-        values = ''.join(cell(row.values.get(source)) for source in sources)
-    return (
-        f'<tr><th scope="row"><code>{escape(row.name)}</code></th>{values}'
-        f'<td class="number">{row.above:g}</td><td class="words">{escape(row.meaning)}</td></tr>'
-    )
-
-
 def _missing(report: Report, section: str) -> str:
     return ''.join(_lack(one) for one in report.missing.get(section, []))
 
@@ -210,23 +95,6 @@ def _missing(report: Report, section: str) -> str:
 def _lack(one: Missing) -> str:
     command = f'<pre class="command">{escape(one.command)}</pre>' if one.command else ''
     return f'<div class="missing"><p>{escape(one.what)}: {escape(one.why)}.</p>{command}</div>'
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>' if text else ''
-
-
-def _fixed(value: float, digits: int = 1) -> str:
-    text = f'{value:.{digits}f}'
-    return text.replace('-', _MINUS) if float(text) else f'{0:.{digits}f}'
-
-
-def _plain(value: float | None, digits: int = 4) -> str:
-    return '-' if value is None else _fixed(value, digits)
-
-
-def _clip(value: float) -> float:
-    return min(100.0, max(0.0, value))
 
 
 def _json(content: Any) -> str:

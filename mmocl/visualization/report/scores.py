@@ -137,7 +137,7 @@ def plain_tables(results: Mapping[str, float | None], protocol: str) -> list[Sco
     return [ScoreTable(p, protocol, _sources(rows), rows) for p, rows in by_prefix.items()]
 
 
-def test_results(run: RunFiles) -> tuple[dict[str, float | None], str] | None:
+def last_test(run: RunFiles) -> tuple[dict[str, float | None], str] | None:
     """Results of the last test of the work dir, and what they are of; None without one."""
     for part in reversed(run.tests):
         assert part.results is not None

@@ -18,7 +18,9 @@ _TIME = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ', re.MULTILINE)
 _PLACES = ('work_dir', 'launcher', 'load_from', 'resume', 'tokens')
 
 
-def facts(run: RunFiles, curves: Mapping[str, Curve], scores: Mapping[str, Any] | None) -> list[Fact]:
+def facts(
+    run: RunFiles, curves: Mapping[str, Curve], scores: Mapping[str, Any] | None
+) -> list[Fact]:
     """The lines of the summary that are known.
 
     Args:
@@ -31,7 +33,6 @@ def facts(run: RunFiles, curves: Mapping[str, Curve], scores: Mapping[str, Any] 
     seed = (config.get('randomness') or {}).get('seed', log.get('seed'))
     found = {
         'Config': run.name,
-        'Model': model_line(config.model),
         'Training data': _data(config.get('train_dataloader')),
         'Test data': _data(config.get('test_dataloader')),
         'Batch size': _number((config.get('train_dataloader') or {}).get('batch_size')),
@@ -39,11 +40,11 @@ def facts(run: RunFiles, curves: Mapping[str, Curve], scores: Mapping[str, Any] 
         'Seed': 'left to chance' if seed is None else str(seed),
         'Started': log.get('started'),
         'Duration': _duration(run.trainings),
-        'Hardware': log.get('hardware') or scores.get('hardware'),
+        'Hardware': log.get('hardware'),
         'Versions': log.get('versions'),
         'Checkpoint': run.checkpoint and run.checkpoint.name,
         'Scored by': scores.get('command'),
-        'Scored at commit': _scored_at(scores),
+        'Scored with': _scored_with(scores),
         'Work dir': str(run.work_dir),
     }
     return [Fact(name, value) for name, value in found.items() if value]
@@ -169,9 +170,13 @@ def _duration(trainings: Sequence[LogPart]) -> str | None:
     return f'{str(total).split(".")[0]} (h:mm:ss){starts}'
 
 
-def _scored_at(scores: Mapping[str, Any]) -> str | None:
-    found = [f'{name} {number}' for name, number in (scores.get('versions') or {}).items() if number]
-    return ', '.join(text for text in (scores.get('commit'), *found) if text) or None
+def _scored_with(scores: Mapping[str, Any]) -> str | None:
+    found = [f'commit {scores["commit"]}'] if scores.get('commit') else []
+    found += [
+        f'{name} {number}' for name, number in (scores.get('versions') or {}).items() if number
+    ]
+    found += [scores['hardware']] if scores.get('hardware') else []
+    return ', '.join(found) or None
 
 
 def _ends(path: Path) -> tuple[str, str]:
