@@ -31,26 +31,32 @@ _SIDE = 176
 # Of what is known of an image in a record, what is no score.
 _NO_SCORES = ('img_id', 'num_objects', 'shown', 'weights')
 _SEED = 0
+LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 
 Seen = tuple[Picture, SlotDataSample]
 
 
-def build_data(config: Config) -> Any:
-    """The test data, its images read from their files rather than as cached tokens.
+def build_data(config: Config) -> tuple[str, Any]:
+    """The data to look at: that of the test, or else of validation or training.
+
+    Images are read from their files rather than as cached tokens.
+
+    Returns:
+        The key of the config it is of, and the dataset.
 
     Raises:
         FileNotFoundError: If the data is not there.
-        ValueError: If the config has no test data, or it does not fit its folder.
+        ValueError: If the config has no data, or it does not fit its folder.
     """
     init_default_scope('mmocl')
-    loader = config.get('test_dataloader')
-    if not loader:
-        raise ValueError('the config has no test_dataloader')
-    dataset = {**loader['dataset']}
+    keys = [key for key in LOADERS if config.get(key)]
+    if not keys:
+        raise ValueError(f'the config has none of {", ".join(LOADERS)}')
+    dataset = {**config[keys[0]]['dataset']}
     for cache in ('token_cache', 'image_cache'):
         if cache in dataset:
             dataset[cache] = None
-    return DATASETS.build(dataset)
+    return keys[0], DATASETS.build(dataset)
 
 
 def build_model(config: Config, checkpoint: str, device: str) -> nn.Module | None:
@@ -79,7 +85,7 @@ def other_images(data: Any, choices: Sequence[Choice]) -> str | None:
             if recorded != found:
                 return (
                     f'position {choice.index} is image {recorded!r} of the record, but {found!r} '
-                    'of test_dataloader'
+                    'of the data'
                 )
     return None
 

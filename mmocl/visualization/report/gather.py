@@ -170,7 +170,7 @@ def _gallery(
     if run.checkpoint is None:
         return lacking('there is no checkpoint in the work dir', train_command(run))
     try:
-        data = build_data(run.config)
+        loader, data = build_data(run.config)
     except (OSError, ValueError) as error:
         return lacking(f'the test data cannot be read: {error}')
     model = build_model(run.config, str(run.checkpoint), device or get_device())
@@ -182,7 +182,7 @@ def _gallery(
         missing['gallery'] = [Missing('Scores of these images', why)]
     seen = look(model, data, choices, progress)
     pictures = [gallery_image(choice, *pair) for choice, pair in zip(choices, seen, strict=True)]
-    return pictures, [sample for _, sample in seen], _how_chosen(choices, prefix)
+    return pictures, [sample for _, sample in seen], _how_chosen(loader, choices, prefix)
 
 
 def _choices(file: ScoreFile | None, data: Any, wanted: int) -> tuple[str, list[Choice], str]:
@@ -195,19 +195,19 @@ def _choices(file: ScoreFile | None, data: Any, wanted: int) -> tuple[str, list[
     why = (
         other_images(data, choices)
         if choices
-        else f'{len(images)} images are scored, but test_dataloader has {len(data)}'
+        else f'{len(images)} images are scored, but the data has {len(data)}'
     )
     if why is None:
         return f'{score} under {prefix}', choices, ''
     return '', choose(len(data), wanted, None, None), f'{prefix} of {file.path.name}: {why}'
 
 
-def _how_chosen(choices: Sequence[Choice], score: str) -> str:
+def _how_chosen(loader: str, choices: Sequence[Choice], score: str) -> str:
     if not score:
-        text = f'The first {len(choices)} images of the test data.'
+        text = f'The first {len(choices)} images of {loader}.'
     else:
         text = (
-            f'The worst and the best images by {score}, then the first ones of the '
+            f'The worst and the best images of {loader} by {score}, then the first ones of the '
             'others in the order of the data.'
         )
     return (

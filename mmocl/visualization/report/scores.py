@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,8 +76,10 @@ def not_of_run(scores: ScoreFile, run: RunFiles) -> list[str]:
     if config != run.name:
         found.append(f'config {config} instead of {run.name}')
     if run.checkpoint is not None:
-        moved = not scored.is_file()
-        same = scored.name == run.checkpoint.name if moved else scored.samefile(run.checkpoint)
+        same = scored.name == run.checkpoint.name
+        if same and scored.is_file():
+            # Work dirs may be moved and copied.
+            same = filecmp.cmp(scored, run.checkpoint, shallow=False)
         if not same:
             found.append(f'checkpoint {scored} instead of {run.checkpoint}')
     seed = (run.config.get('randomness') or {}).get('seed')

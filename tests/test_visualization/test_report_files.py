@@ -1,0 +1,193 @@
+"""What the report page gathers from the files of a work dir, and what it says of broken ones."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from report_run import CONFIG, NUM_IMAGES, write_run
+
+from mmocl.visualization.report import gather
+from mmocl.visualization.report.run_files import find_run, last_checkpoint
+from mmocl.visualization.report.scores import find_scores, read_scores
+from mmocl.visualization.report.summary import differences, find_shipped
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp('run'))
+
+
+@pytest.fixture
+def work_dir(trained, tmp_path) -> Path:
+    """A copy to break; the paths in it are those of the original, as after a move."""
+    return Path(shutil.copytree(trained, tmp_path / 'moved'))
+
+
+def test_the_last_checkpoint_is_found_also_if_the_folder_was_moved(work_dir) -> None:
+    pointed = work_dir / 'iter_2.pth'
+    (work_dir / 'last_checkpoint').write_text('/gone/iter_2.pth')
+    assert last_checkpoint(work_dir) == pointed
+    (work_dir / 'last_checkpoint').unlink()
+    assert last_checkpoint(work_dir) == work_dir / 'iter_4.pth'
+
+
+def test_no_work_dirs_are_refused(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'WORK_DIR: no folder at .*nowhere'):
+        find_run(tmp_path / 'nowhere')
+    with pytest.raises(ValueError, match=r'no work dir of a run: expected a config.*holds nothing'):
+        find_run(tmp_path)
+    (tmp_path / 'photo.jpg').touch()
+    with pytest.raises(ValueError, match=r'no work dir of a run.*holds photo.jpg'):
+        find_run(tmp_path)
+    (tmp_path / 'setup.py').write_text("name = 'other'\n")
+    with pytest.raises(ValueError, match=r'setup.py is no config of a run: it has no model'):
+        find_run(tmp_path)
+
+
+def test_the_config_is_that_of_the_training(trained) -> None:
+    run = find_run(trained)
+    assert run.name == 'psa_base_conv_sprites'
+    assert run.config.train_cfg.max_iters == 4
+    # The one in the work dir is that of the test, which came later.
+    assert Config.fromfile(trained / 'psa_base_conv_sprites.py').train_cfg.max_iters == 1500
+    shipped = find_shipped(run.name, CONFIG.parents[1])
+    assert shipped is not None
+    changed = {one.key: (one.shipped, one.run) for one in differences(run.config, shipped)}
+    assert changed['train_cfg.max_iters'] == ('1500', '4')
+    assert 'work_dir' not in changed
+    assert not any(key.startswith('model') for key in changed)
+
+
+def test_a_whole_work_dir(trained) -> None:
+    report = gather(trained, num_images=4, device='cpu', configs=CONFIG.parents[1])
+    assert not report.missing
+    facts = {fact.name: fact.value for fact in report.facts}
+    assert facts['Steps'] == '4 of 4'
+    assert facts['Checkpoint'] == 'iter_4.pth'
+    assert facts['Seed'] == '0'
+    assert 'MMEngine' in facts['Versions']
+    assert facts['Scored by'].startswith('python tools/test.py')
+    assert '5 slots, 5 updates, GaussianSlots, bilevel' in report.subtitle
+    titles = [chart.title for chart in report.charts]
+    assert titles[0] == 'Losses'
+    assert 'Signs of collapse' in titles
+    (table,) = report.tables
+    assert table.title == 'square128 v1'
+    assert table.sources == ['decoder', 'attention']
+    cell = table.rows['fg_ari']['decoder']
+    recorded = json.loads((trained / 'scores.json').read_text())['metrics']['square128/fg_ari']
+    assert (cell.mean, cell.low is not None) == (recorded, True)
+    assert [image.labels for image in report.images] == [['worst 1'], ['best 1'], [], []]
+    worst, best = (image.scores['fg_ari']['decoder'] for image in report.images[:2])
+    assert worst is not None
+    assert best is not None
+    assert worst <= best
+    assert report.collapse is not None
+    assert {row.name for row in report.collapse.rows} >= {'largest', 'slot_cosine'}
+
+
+def test_what_is_missing_is_said(work_dir) -> None:
+    for path in (work_dir / 'scores.json', *work_dir.glob('*.pth'), *work_dir.glob('*/*.json')):
+        path.unlink()
+    (work_dir / 'last_checkpoint').unlink()
+    for path in work_dir.glob('*/vis_data/*.json'):
+        path.unlink()
+    report = gather(work_dir, num_images=2, device='cpu')
+    assert set(report.missing) == {'curves', 'scores', 'gallery', 'collapse'}
+    command = report.missing['scores'][0].command
+    assert command is not None
+    assert '--protocol square128 --out' in command
+    assert str(work_dir) in command
+    assert (report.charts, report.tables, report.images) == ([], [], [])
+
+
+def test_without_records_the_results_of_a_test_or_validation_are_shown(work_dir) -> None:
+    (work_dir / 'scores.json').unlink()
+    report = gather(work_dir, num_images=0)
+    assert report.tables[0].title == 'square128'
+    assert 'Test of' in report.tables[0].caption
+    for path in work_dir.glob('*/*.json'):
+        path.unlink()
+    report = gather(work_dir, num_images=0)
+    assert report.tables[0].title == 'ocl'
+    assert 'Last validation, iteration 4' in report.tables[0].caption
+    assert 'square128' in report.tables[0].caption
+
+
+def test_data_that_is_not_there_leaves_the_pictures_out(work_dir) -> None:
+    options = {
+        'test_dataloader.dataset': {
+            '_delete_': True,
+            'type': 'ImageFolder',
+            'data_root': str(work_dir / 'nowhere'),
+        }
+    }
+    report = gather(work_dir, num_images=2, device='cpu', options=options)
+    assert 'no folder at' in report.missing['gallery'][0].why
+    assert not report.images
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(work_dir) -> None:
+    weights = {'state_dict': {'other': torch.zeros(1)}}
+    torch.save(weights, work_dir / 'other.pth')
+    with pytest.raises(ValueError, match=r'other.pth does not fit the model of the config'):
+        gather(work_dir, work_dir / 'other.pth', num_images=1, device='cpu')
+    with pytest.raises(FileNotFoundError, match='--checkpoint: no file at'):
+        gather(work_dir, work_dir / 'nowhere.pth')
+    with pytest.raises(ValueError, match='--num-images must be at least 0, got -1'):
+        gather(work_dir, num_images=-1)
+
+
+def test_scores_of_another_run_are_refused(work_dir) -> None:
+    content = json.loads((work_dir / 'scores.json').read_text())
+    path = work_dir / 'other.json'
+    path.write_text(json.dumps({**content, 'config': 'configs/smm/smm_conv.py', 'records': {}}))
+    with pytest.raises(ValueError, match=r'not of this run: config smm_conv instead of psa_base'):
+        gather(work_dir, scores=path, num_images=0)
+    path.write_text(json.dumps({**content, 'training_seed': 3, 'records': {}}))
+    with pytest.raises(ValueError, match=r'training seed 3 instead of 0'):
+        gather(work_dir, scores=path, num_images=0)
+    with pytest.raises(ValueError, match=r'checkpoint .*iter_4.pth instead of .*iter_2.pth'):
+        gather(work_dir, work_dir / 'iter_2.pth', work_dir / 'scores.json', num_images=0)
+    other = torch.load(work_dir / 'iter_2.pth', weights_only=False)
+    torch.save(other, work_dir / 'iter_4.pth')
+    with pytest.raises(ValueError, match=r'checkpoint .*iter_4.pth instead of .*moved/iter_4.pth'):
+        gather(work_dir, scores=work_dir / 'scores.json', num_images=0)
+    # Not asked for, they are no error, but named.
+    report = gather(work_dir, work_dir / 'iter_2.pth', num_images=0)
+    assert 'iter_4.pth' in report.missing['scores'][0].why
+
+
+def test_files_that_are_no_scores_are_refused(work_dir) -> None:
+    path = work_dir / 'broken.json'
+    path.write_text('{"a"')
+    with pytest.raises(ValueError, match=r'broken.json is no JSON file of tools/test.py --out'):
+        read_scores(path)
+    path.write_text('{"metrics": {}}')
+    with pytest.raises(ValueError, match=r"it lacks \['config', 'checkpoint', 'records'\]"):
+        read_scores(path)
+    with pytest.raises(FileNotFoundError, match='--scores: no file at'):
+        read_scores(work_dir / 'nowhere.json')
+    assert find_scores(work_dir) == [work_dir / 'scores.json']
+    (record,) = work_dir.glob('scores.records/*.json')
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps({**content, 'source': {'checkpoint': 'other.pth'}}))
+    with pytest.raises(ValueError, match=r'holds scores of other.pth, but'):
+        read_scores(work_dir / 'scores.json')
+
+
+def test_scores_of_other_images_rank_nothing(work_dir) -> None:
+    (record,) = work_dir.glob('scores.records/*.json')
+    content = json.loads(record.read_text())
+    for image in content['images']:
+        image['img_id'] += 1
+    record.write_text(json.dumps(content))
+    report = gather(work_dir, num_images=3, device='cpu')
+    assert 'is image 2 of the record, but 1' in report.missing['gallery'][0].why
+    assert [image.labels for image in report.images] == [[]] * 3
+    record.write_text(json.dumps({**content, 'images': content['images'][:3]}))
+    report = gather(work_dir, num_images=3, device='cpu')
+    assert f'3 images are scored, but the data has {NUM_IMAGES}' in report.missing['gallery'][0].why
