@@ -94,12 +94,12 @@ def collapse_html(collapse: Collapse | None) -> str:
         + ''.join(f'<li>{escape(text)}</li>' for text in collapse.found)
         + '</ul>'
     )
-    head = ''.join(f'<th scope="col">{escape(source)} masks</th>' for source in sources)
+    head = ''.join(f'<th scope="col">{escape(source)}</th>' for source in sources)
     rows = ''.join(_sign(row, sources) for row in collapse.rows)
     return (
         f'{note(collapse.where)}{verdict}<div class="scroll"><table class="scores signs"><thead>'
-        f'<tr><th scope="col">sign</th>{head}<th scope="col">limit</th>'
-        f'<th scope="col">above it</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<tr><th scope="col">above its limit</th>{head}<th scope="col">limit</th></tr></thead>'
+        f'<tbody>{rows}</tbody></table></div>'
     )
 
 
@@ -114,8 +114,8 @@ def _sign(row: CollapseRow, sources: list[str]) -> str:
     else:
         values = ''.join(cell(row.values.get(source)) for source in sources)
     return (
-        f'<tr><th scope="row"><code>{escape(row.name)}</code></th>{values}'
-        f'<td class="number">{row.above:g}</td><td class="words">{escape(row.meaning)}</td></tr>'
+        f'<tr><th scope="row"><code>{escape(row.name)}</code><span class="words">{escape(row.meaning)}'
+        f'</span></th>{values}<td class="number">{row.above:g}</td></tr>'
     )
 
 
