@@ -14,7 +14,6 @@ from tools import test as test_tool
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs/psa/psa_base_conv_sprites.py'
 NUM_IMAGES = 7
-NUM_UPDATES = 5
 TINY = {
     'train_dataloader.batch_size': 4,
     'train_dataloader.dataset.num_images': 16,

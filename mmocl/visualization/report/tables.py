@@ -87,18 +87,18 @@ def collapse_html(collapse: Collapse | None) -> str:
     if collapse is None:
         return ''
     sources = list(dict.fromkeys(s for row in collapse.rows for s in row.values if s != 'slots'))
-    verdict = (
-        '<p class="verdict good">No sign of collapse is above its limit.</p>'
-        if not collapse.found
-        else '<ul class="verdict bad">'
-        + ''.join(f'<li>{escape(text)}</li>' for text in collapse.found)
-        + '</ul>'
-    )
+    items = ''.join(f'<li>{escape(text)}</li>' for text in collapse.found)
+    if items:
+        verdict = f'<ul class="verdict bad">{items}</ul>'
+    elif any(value is not None for row in collapse.rows for value in row.values.values()):
+        verdict = '<p class="verdict good">No sign of collapse is above its limit.</p>'
+    else:
+        verdict = '<p class="verdict">Nothing could be measured.</p>'
     head = ''.join(f'<th scope="col">{escape(source)}</th>' for source in sources)
     rows = ''.join(_sign(row, sources) for row in collapse.rows)
     return (
         f'{note(collapse.where)}{verdict}<div class="scroll"><table class="scores signs"><thead>'
-        f'<tr><th scope="col">above its limit</th>{head}<th scope="col">limit</th></tr></thead>'
+        f'<tr><th scope="col">a value above its limit says</th>{head}<th scope="col">limit</th></tr></thead>'
         f'<tbody>{rows}</tbody></table></div>'
     )
 
@@ -113,10 +113,9 @@ def _sign(row: CollapseRow, sources: list[str]) -> str:
         values = cell(row.values['slots'], len(sources))
     else:
         values = ''.join(cell(row.values.get(source)) for source in sources)
-    return (
-        f'<tr><th scope="row"><code>{escape(row.name)}</code><span class="words">{escape(row.meaning)}'
-        f'</span></th>{values}<td class="number">{row.above:g}</td></tr>'
-    )
+    sign = f'<code>{escape(row.name)}</code><span class="words">{escape(row.meaning)}</span>'
+    limit = f'<td class="number">{row.above:.2f}</td>'
+    return f'<tr><th scope="row">{sign}</th>{values}{limit}</tr>'
 
 
 def note(text: str) -> str:
