@@ -97,9 +97,10 @@ def collapse_html(collapse: Collapse | None) -> str:
     head = ''.join(f'<th scope="col">{escape(source)}</th>' for source in sources)
     rows = ''.join(_sign(row, sources) for row in collapse.rows)
     return (
-        f'{note(collapse.where)}{verdict}<div class="scroll"><table class="scores signs"><thead>'
-        f'<tr><th scope="col">a value above its limit says</th>{head}<th scope="col">limit</th></tr></thead>'
-        f'<tbody>{rows}</tbody></table></div>'
+        f'{note(collapse.where)}{verdict}'
+        '<div class="scroll"><table class="scores signs"><thead><tr>'
+        f'<th scope="col">a value above its limit says</th>{head}<th scope="col">limit</th>'
+        f'</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
