@@ -133,6 +133,7 @@ RUN = {
     'tools/train.py',
     'tools/test.py',
     'tools/compose.py',
+    'tools/export_masks.py',
     'tools/get_flops.py',
 }
 

@@ -13,7 +13,7 @@ import yaml
 from tools.demo import headline_of, protocols_of
 from tools.provenance import command_of
 from tools.result_tables import changed_readmes, columns, render, with_tables
-from tools.results import dump, record_runs
+from tools.results import changed_pages, dump, record_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 METAFILES = sorted(ROOT.glob('configs/*/metafile.yml'))
@@ -278,8 +278,8 @@ def test_seeds_may_name_other_headlines(root) -> None:
     assert [row['untrained_fg_iou'] for row in rows] == [0.1, 0.1]
 
 
-def test_the_readmes_hold_what_the_metafiles_say() -> None:
-    assert not changed_readmes(ROOT), 'run "python tools/results.py tables"'
+def test_the_pages_hold_what_the_metafiles_say() -> None:
+    assert not changed_pages(ROOT), 'run "python tools/results.py tables"'
 
 
 @pytest.mark.parametrize('path', METAFILES, ids=lambda path: path.parent.name)

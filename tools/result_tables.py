@@ -53,11 +53,15 @@ def with_tables(text: str, folder: Path) -> str:
 
     def renew(match: re.Match[str]) -> str:
         folders = [folder, *(folder.parent / name for name in match[2].split())]
-        metafiles = (yaml.safe_load((f / 'metafile.yml').read_text()) for f in folders)
-        models = [model for content in metafiles for model in content['Models']]
+        models = [model for f in folders for model in read_metafile(f)['Models']]
         return f'{match[1]}\n{render(models)}\n{match[3]}'
 
     return MARKERS.sub(renew, text)
+
+
+def read_metafile(folder: Path) -> dict[str, Any]:
+    """Methods (``Collections``) and results (``Models``) of a folder of configs."""
+    return yaml.safe_load((folder / 'metafile.yml').read_text())
 
 
 def render(models: list[dict[str, Any]]) -> str:
@@ -102,7 +106,7 @@ def columns(models: list[dict[str, Any]]) -> list[str]:
 def _table(models: list[dict[str, Any]]) -> str:
     """A row a config and one of its untrained values, a column a metric, a cell of all seeds."""
     names = columns(models)
-    head = f'| config | {" | ".join(map(_heading, names))} |\n|{"---|" * (len(names) + 1)}\n'
+    head = f'| config | {" | ".join(map(heading, names))} |\n|{"---|" * (len(names) + 1)}\n'
     rows = []
     for model in models:
         recorded = {name for row in model['Results'] for name in row}
@@ -134,7 +138,8 @@ def _label(model: dict[str, Any]) -> str:
     return f'`{path.name}`' if model['Name'] == path.stem else model['Name']
 
 
-def _heading(name: str) -> str:
+def heading(name: str) -> str:
+    """Name of a metric for people."""
     base = _of_decoder(name)
     if base not in LABELS:
         return f'`{name}`'

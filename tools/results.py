@@ -4,7 +4,8 @@
 ``tools/demo.py`` with several seeds and writes the entry of that config, in place of an older one.
 ``python tools/results.py tables`` rewrites what stands between the markers
 ``<!-- results: begin -->`` and ``<!-- results: end -->``; folders behind ``begin`` add their
-entries. ``tables --check`` only says which README would change.
+entries. ``tables --check`` only says which page would change. The model zoo
+(``docs/model_zoo.md``) is written too.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from model_zoo import PAGE, model_zoo
 from result_tables import changed_readmes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +37,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest='what', required=True)
     record = commands.add_parser('record', help='write the entry of a config from its runs')
     record.add_argument('runs', nargs='+', type=Path, metavar='RUN_DIR', help='one a seed')
-    tables = commands.add_parser('tables', help='write the tables of all READMEs')
+    tables = commands.add_parser('tables', help='write the tables of all READMEs and the model zoo')
     tables.add_argument('--check', action='store_true', help='write nothing; exit 1 on a change')
     args = parser.parse_args()
 
@@ -43,13 +45,22 @@ def main() -> None:
         path = record_runs(ROOT, args.runs)
         print(f'{path.relative_to(ROOT)} is written; "tables" brings it into the README.')
         return
-    changed = changed_readmes(ROOT)
+    changed = changed_pages(ROOT)
     for path, text in changed.items():
         print(f'{path.relative_to(ROOT)} {"differs" if args.check else "is written"}')
         if not args.check:
             path.write_text(text)
     if args.check and changed:
         sys.exit(1)
+
+
+def changed_pages(root: Path) -> dict[Path, str]:
+    """The pages that differ from what the metafiles hold, with their new text."""
+    changed = changed_readmes(root)
+    page, text = root / PAGE, model_zoo(root)
+    if not page.is_file() or page.read_text() != text:
+        changed[page] = text
+    return changed
 
 
 def record_runs(root: Path, folders: Iterable[Path]) -> Path:
