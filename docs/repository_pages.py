@@ -11,7 +11,9 @@ import shutil
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.util.logging import getLogger
 
+LOGGER = getLogger(__name__)
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 COPIES = DOCS / '_repository'
@@ -86,4 +88,7 @@ def renewed(text: str, source: Path, page: Path) -> str:
 def _renew(app: Sphinx, name: str, content: list[str]) -> None:
     page = Path(app.env.doc2path(name))
     if page.suffix == '.md' and not page.is_relative_to(COPIES):
-        content[0] = renewed(content[0], page, page)
+        try:
+            content[0] = renewed(content[0], page, page)
+        except ValueError as error:
+            LOGGER.warning('%s', error, location=name)

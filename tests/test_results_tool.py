@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tools.demo import headline_of, protocols_of
+from tools.model_zoo import PAGE
 from tools.provenance import command_of
 from tools.result_tables import changed_readmes, columns, render, with_tables
 from tools.results import changed_pages, dump, record_runs
@@ -278,7 +279,19 @@ def test_seeds_may_name_other_headlines(root) -> None:
     assert [row['untrained_fg_iou'] for row in rows] == [0.1, 0.1]
 
 
+def test_the_model_zoo_shows_seeds_and_what_was_not_run(root) -> None:
+    (root / 'docs').mkdir()
+    (root / PAGE).write_text('old')
+    text = changed_pages(root)[root / PAGE]
+    row = '(first, by hand) | a few images | 1,500 | 1 | `coco_mbo_i` | 0.140 | - | - |'
+    assert f'| [`first.py`](../configs/some/first.py) {row}\n' in text
+    assert 'Not run here: [`first.py`](../configs/some/first.py).\n' in text
+    (root / PAGE).write_text(text)
+    assert root / PAGE not in changed_pages(root)
+
+
 def test_the_pages_hold_what_the_metafiles_say() -> None:
+    assert (ROOT / PAGE).is_file()
     assert not changed_pages(ROOT), 'run "python tools/results.py tables"'
 
 
@@ -292,7 +305,8 @@ def test_metafiles_are_as_the_tool_writes_them(path) -> None:
 
 def test_check_exits_with_1(root) -> None:
     (root / 'tools').mkdir()
-    shutil.copy(ROOT / 'tools/result_tables.py', root / 'tools')
+    for name in ('result_tables', 'model_zoo'):
+        shutil.copy(ROOT / f'tools/{name}.py', root / 'tools')
     script = Path(shutil.copy(ROOT / 'tools/results.py', root / 'tools'))
 
     def tables(*flags: str) -> subprocess.CompletedProcess:

@@ -57,8 +57,8 @@ def main() -> None:
 def changed_pages(root: Path) -> dict[Path, str]:
     """The pages that differ from what the metafiles hold, with their new text."""
     changed = changed_readmes(root)
-    page, text = root / PAGE, model_zoo(root)
-    if not page.is_file() or page.read_text() != text:
+    page = root / PAGE
+    if page.is_file() and page.read_text() != (text := model_zoo(root)):
         changed[page] = text
     return changed
 
