@@ -24,7 +24,10 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmocl', 'mmocl.*']),
-    package_data={'mmocl': ['py.typed']},
+    package_data={
+        'mmocl': ['py.typed'],
+        'mmocl.visualization.report': ['page.html', 'page.css', 'page.js'],
+    },
     python_requires='>=3.11',
     install_requires=requirements('runtime'),
     extras_require={

@@ -1,9 +1,11 @@
 """A copy of the repository in which the blocks of the pages run: pictures, data, a checkpoint."""
 
+import contextlib
 import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +100,12 @@ def run_bash(block: Block, world: Path, answer: Answer) -> None:
     }
     script = "trap 'export DOCS_LINE=$LINENO' DEBUG\n" + in_words(block.code)
     bash = subprocess.Popen(
-        ['bash', '-e', '-c', script], cwd=world, env=env, text=True, stderr=subprocess.PIPE
+        ['bash', '-e', '-c', script],
+        cwd=world,
+        env=env,
+        text=True,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     # Opened for both, so that neither side waits for the other to open.
     requests = os.open(shims / 'requests', os.O_RDWR)
@@ -117,7 +124,9 @@ def run_bash(block: Block, world: Path, answer: Answer) -> None:
                 answer(at, program, argv)
                 os.write(answers, b'0\n')
     finally:
-        bash.kill()
+        # With its children: one that waits for an answer would keep stderr open for ever.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(bash.pid, signal.SIGKILL)
         errors = bash.communicate()[1]
         os.close(requests)
         os.close(answers)
