@@ -40,6 +40,7 @@ def inside(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(world)
     monkeypatch.setenv('MMOCL_DATA', str(world / 'data'))
     monkeypatch.setenv('MMOCL_WEIGHTS', str(world / 'weights'))
+    monkeypatch.setenv('MMOCL_FOLDER', 'photos')
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     fresh_globals()
     return world
