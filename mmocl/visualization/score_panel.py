@@ -61,4 +61,4 @@ def score_panel(
 
 
 def _text(value: float) -> str:
-    return '-' if math.isnan(value) else f'{value:.2f}'
+    return '-' if math.isnan(value) else f'{value:z.2f}'
