@@ -30,14 +30,15 @@ Models:
   - Name: first, by hand
     In Collection: Some Method
     Config: configs/some/first.py
-    Command: configs/some/README.md
-    Commit: abc1234 (seed 0 at 1234567)
-    Hardware: two cores
-    Steps: 1500
-    Data: a few images
-    Protocol: spot320 v1
+    Metadata:
+      Command: configs/some/README.md
+      Commit: abc1234 (seed 0 at 1234567)
+      Hardware: two cores
+      Steps: 1500
+      Data: a few images
+      Protocol: spot320 v1
     Results:
-      - {seed: 0, coco_mbo_i: 0.140}
+      - {Task: Object Discovery, Dataset: a few images, Seed: 0, Metrics: {coco_mbo_i: 0.140}}
 """
 README = """\
 # Some method
@@ -104,29 +105,34 @@ def models_of(root: Path) -> list[dict]:
 def test_runs_become_an_entry_in_its_place(root) -> None:
     path = record_runs(root, [run_folder(root, 1), run_folder(root, 0)])
     models = models_of(root)
-    assert list(models[0]) == [
-        'Name', 'In Collection', 'Config', 'Command', 'Commit', 'Hardware', 'Steps', 'Data',
-        'Protocol', 'Results',
-    ]  # fmt: skip
+    assert list(models[0]) == ['Name', 'In Collection', 'Config', 'Metadata', 'Results']
     assert models[0] == {
         'Name': 'first',
         'In Collection': 'Some Method',
         'Config': 'configs/some/first.py',
-        'Command': 'python tools/demo.py --config configs/some/first.py',
-        'Commit': 'abc1234',
-        'Hardware': 'a processor, 1 thread',
-        'Steps': 1500,
-        'Data': 'Sprites, size 32, shift 0.25',
-        'Protocol': 'square128 v1, spot320 v2',
+        'Metadata': {
+            'Command': 'python tools/demo.py --config configs/some/first.py',
+            'Commit': 'abc1234',
+            'Hardware': 'a processor, 1 thread',
+            'Steps': 1500,
+            'Data': 'Sprites, size 32, shift 0.25',
+            'Protocol': 'square128 v1, spot320 v2',
+        },
         'Results': [
             {
-                'seed': seed, 'fg_ari': value, 'mbo_i': 0.1, 'attn_fg_ari': None,
-                'set_ap_inf': 1.0, 'untrained_fg_ari': 0.01, 'untrained_mbo_i': 0.025,
-                'untrained_attn_fg_ari': None,
+                'Task': 'Object Discovery',
+                'Dataset': 'Sprites',
+                'Seed': seed,
+                'Metrics': {
+                    'fg_ari': value, 'mbo_i': 0.1, 'attn_fg_ari': None,
+                    'set_ap_inf': 1.0, 'untrained_fg_ari': 0.01, 'untrained_mbo_i': 0.025,
+                    'untrained_attn_fg_ari': None,
+                },
             }
             for seed, value in ((0, 0.814), (1, 0.824))
         ],
     }  # fmt: skip
+    assert list(models[0]['Results'][0]['Metrics'])[:3] == ['fg_ari', 'mbo_i', 'attn_fg_ari']
     # What stands there by hand stays as it was, to the letter.
     assert METAFILE[METAFILE.index('  - Name: first, by hand') :] in path.read_text()
     text = path.read_text()
@@ -143,19 +149,19 @@ def test_a_new_config_is_the_last_entry(root) -> None:
 
 def test_a_small_negative_value_is_no_minus_zero(root) -> None:
     path = record_runs(root, [run_folder(root, 0, ocl_fg_ari=-0.0004)])
-    assert ' fg_ari: 0.000,' in path.read_text()
+    assert '{fg_ari: 0.000,' in path.read_text()
 
 
 def test_commits_of_single_seeds_are_named(root) -> None:
     runs = [run_folder(root, 0), run_folder(root, 1, commit=None), run_folder(root, 2)]
     record_runs(root, runs)
-    assert models_of(root)[0]['Commit'] == 'abc1234 (seed 0, 2), unknown (seed 1)'
+    assert models_of(root)[0]['Metadata']['Commit'] == 'abc1234 (seed 0, 2), unknown (seed 1)'
 
 
 @pytest.mark.parametrize('commit', ['1234567', '12345e7', '0123456'])
 def test_a_commit_stays_a_string(root, commit) -> None:
     record_runs(root, [run_folder(root, 0, commit=commit)])
-    assert models_of(root)[0]['Commit'] == commit
+    assert models_of(root)[0]['Metadata']['Commit'] == commit
 
 
 def test_runs_that_do_not_belong_together_are_refused(root) -> None:
@@ -262,7 +268,8 @@ def test_foreground_scores_have_names_and_a_table_of_their_own(root) -> None:
 def test_entries_without_untrained_values_have_one_row(root) -> None:
     content = yaml.safe_load(METAFILE)['Models']
     assert 'by hand, untrained' not in render(content)
-    content[1]['Results'] = [{'seed': 0, 'fg_ari': 0.5, 'mbo_i': 0.4, 'untrained_fg_ari': 0.1}]
+    metrics = {'fg_ari': 0.5, 'mbo_i': 0.4, 'untrained_fg_ari': 0.1}
+    content[1]['Results'] = [{'Seed': 0, 'Metrics': metrics}]
     text = render(content)
     assert '| first, by hand | 0.500 | 0.400 |\n' in text
     assert '| first, by hand, untrained | 0.100 | - |\n' in text
@@ -274,7 +281,7 @@ def test_seeds_may_name_other_headlines(root) -> None:
     runs = [run_folder(root, 0, **foreground)]
     runs.append(run_folder(root, 1, **foreground, headline='fg_iou'))
     record_runs(root, runs)
-    rows = models_of(root)[0]['Results']
+    rows = [found['Metrics'] for found in models_of(root)[0]['Results']]
     assert [list(row) for row in rows] == [list(rows[0])] * 2
     assert [row['untrained_fg_iou'] for row in rows] == [0.1, 0.1]
 

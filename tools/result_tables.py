@@ -31,6 +31,34 @@ LABELS = {
 }
 
 
+# What of ``Metadata`` says how results came about.
+METADATA = ('Command', 'Commit', 'Hardware', 'Steps', 'Data', 'Protocol')
+
+
+def nested(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of ``Models`` in OpenMMLab's form: one of ``Results`` a seed, the rest in Metadata.
+
+    Args:
+        entry: Name, In Collection, Config, those of ``METADATA``, and rows of metrics with seed.
+    """
+    dataset = re.split('[,;]', entry['Data'])[0]
+    results = []
+    for row in entry['Results']:
+        metrics = {name: value for name, value in row.items() if name != 'seed'}
+        task = 'Set Prediction' if next(iter(metrics)).startswith('set_') else 'Object Discovery'
+        about = {'Task': task, 'Dataset': dataset, 'Seed': row['seed']}
+        results.append({**about, 'Metrics': metrics})
+    kept = {key: entry[key] for key in ('Name', 'In Collection', 'Config')}
+    return {**kept, 'Metadata': {key: entry[key] for key in METADATA}, 'Results': results}
+
+
+def flat(model: dict[str, Any]) -> dict[str, Any]:
+    """The entry that :func:`nested` was given; ``Results`` is None for one that was not run."""
+    results = model.get('Results')
+    rows = results and [{'seed': found['Seed'], **found['Metrics']} for found in results]
+    return {**model, **(model.get('Metadata') or {}), 'Results': rows}
+
+
 def changed_readmes(root: Path) -> dict[Path, str]:
     """The READMEs whose tables differ from what the metafiles hold, with their new text."""
     changed = {}
@@ -65,10 +93,11 @@ def read_metafile(folder: Path) -> dict[str, Any]:
 
 
 def render(models: list[dict[str, Any]]) -> str:
-    """Tables, how they came about, and what was not run, in Markdown.
+    """Tables of entries, how they came about, and what was not run, in Markdown.
 
     Entries with the same first metric share a table.
     """
+    models = [flat(model) for model in models]
     tables = defaultdict(list)
     for model in models:
         if model['Results']:

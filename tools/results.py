@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 from model_zoo import PAGE, model_zoo
-from result_tables import changed_readmes
+from result_tables import changed_readmes, nested
 
 ROOT = Path(__file__).resolve().parents[1]
 # Counts, and scores that say little beside the others.
@@ -105,7 +105,7 @@ def entry_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
         if any(run[key] != first[key] for run in runs):
             values = {run['seed']: run[key] for run in runs}
             raise ValueError(f'Runs of one config must agree in {key!r}, got by seed {values}.')
-    return {
+    entry = {
         'Name': Path(first['config']).stem,
         'In Collection': None,
         'Config': first['config'],
@@ -117,6 +117,7 @@ def entry_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
         'Protocol': _protocol(first['protocol'], first['protocol_version']),
         'Results': [_row(run) for run in runs],
     }
+    return nested(entry)
 
 
 def with_entry(content: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +134,9 @@ def with_entry(content: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]
 def dump(content: dict[str, Any]) -> str:
     """A metafile as text: a line a seed, three decimals."""
     models = [
-        {**model, 'Results': [_Row(row) for row in model['Results']]} if model['Results'] else model
+        {**model, 'Results': [_Row(row) for row in model['Results']]}
+        if model.get('Results')
+        else model
         for model in content['Models']
     ]
     content = {**content, 'Models': models}
