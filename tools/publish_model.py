@@ -98,8 +98,8 @@ def published(
     """
     weights = checkpoint.get('state_dict', checkpoint)
     init_default_scope(config.get('default_scope', 'mmocl'))
-    config.model.backbone = without_pretrained(config.model.get('backbone'))
-    model = MODELS.build(config.model)
+    backbone = without_pretrained(config.model.get('backbone'))
+    model = MODELS.build({**config.model, 'backbone': backbone})
     require_fit(model, weights, f'Checkpoint {path} does not fit {model_of(config)}')
     meta = checkpoint.get('meta') or {}
     facts = {'seed': meta.get('seed'), 'steps': meta.get('iter')}
