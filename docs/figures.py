@@ -1,7 +1,7 @@
 """Draw the figures of the pages: ``python docs/figures.py``.
 
-Trains two small models on generated sprites (a few minutes on two CPU cores; fewer ``--steps`` for
-a trial) and writes ``docs/figures/``. It prints the numbers that pages quote.
+Trains a small model on generated sprites, unless its checkpoints are there (three minutes on a free
+CPU core), and writes ``docs/figures/``. It prints the numbers of the last figure.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch import Tensor
 
+from mmocl.apis import SlotInferencer
 from mmocl.datasets import ColoredSprites
 from mmocl.evaluation.collapse_signs import SIGNS
 from mmocl.evaluation.functional.label_map import label_map
@@ -34,29 +35,31 @@ from mmocl.visualization.drawing import overlay, palette
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / 'docs/figures'
-CONFIGS = {
-    'healthy': 'configs/boqsa/boqsa_conv_sprites.py',
-    'collapsed': 'configs/slot_attention/slot_attention_conv_sprites.py',
-}
+CONFIG = 'configs/boqsa/boqsa_conv_sprites.py'
+EARLY = 500  # steps after which the masks of this config say nothing yet
 EXAMPLE = 3  # index of the image that is shown alone
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--steps', type=int, default=400, help='of every training')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/figures')
     args = parser.parse_args()
     torch.set_num_threads(1)  # the same sums on every machine
     OUT.mkdir(exist_ok=True)
-    plt.rcParams.update({'font.size': 9, 'svg.hashsalt': 'mmocl', 'svg.fonttype': 'path'})
+    plt.rcParams.update({'font.size': 9})
 
-    save(mixture(), 'mixture.svg')
+    save(mixture(), 'mixture.png')
+    cfg = Config.fromfile(ROOT / CONFIG)
+    late = cfg.train_cfg.max_iters
+    if not (args.work_dir / f'iter_{late}.pth').is_file():
+        train(cfg, args.work_dir)
     models = {
-        name: train(config, args.steps, args.work_dir / name) for name, config in CONFIGS.items()
+        f'step {steps:,}': load(cfg, args.work_dir / f'iter_{steps}.pth') for steps in (EARLY, late)
     }
     images = sprites(16)
-    save(iterations(models['healthy'], images[EXAMPLE]), 'iterations.png')
-    save(decoding(models['healthy'], images[EXAMPLE]), 'decoding.png')
+    trained = models[f'step {late:,}']
+    save(iterations(trained, images[EXAMPLE]), 'iterations.png')
+    save(decoding(trained, images[EXAMPLE]), 'decoding.png')
     save(collapse(models, images), 'collapse.png')
 
 
@@ -68,17 +71,18 @@ def sprites(num: int) -> Tensor:
     return torch.stack([scenes[i]['inputs'] for i in range(num)])
 
 
-def train(config: str, steps: int, work_dir: Path) -> SlotAutoencoder:
-    """Train a config for a few steps."""
-    cfg = Config.fromfile(ROOT / config)
+def train(cfg: Config, work_dir: Path) -> None:
+    """Train, and keep a checkpoint every ``EARLY`` steps."""
     cfg.work_dir = str(work_dir)
-    cfg.experiment_name = f'{work_dir.name}-figures'
-    cfg.visualizer.name = cfg.experiment_name
-    cfg.train_cfg.update(max_iters=steps, val_interval=10 * steps)
-    cfg.param_scheduler[1].update(T_max=max(1, steps - 100), end=steps)
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    return runner.model.eval()
+    cfg.train_cfg.val_interval = cfg.train_cfg.max_iters
+    cfg.default_hooks.checkpoint.interval = EARLY
+    Runner.from_cfg(cfg).train()
+
+
+def load(cfg: Config, checkpoint: Path) -> SlotAutoencoder:
+    """The model with these weights."""
+    model = SlotInferencer(cfg, str(checkpoint), 'cpu', show_progress=False).model
+    return model.eval()
 
 
 @torch.no_grad()
@@ -130,8 +134,7 @@ def draw_gaussian(ax: Axes, mean: Tensor, log_var: Tensor, k: int) -> None:
 def iterations(model: SlotAutoencoder, image: Tensor) -> Figure:
     """Attention of every slot after every update."""
     (sample,) = predict(model, image[None], keep_steps=True)
-    steps = sample.pred_steps  # (T, K, h, w)
-    steps = steps.data if hasattr(steps, 'data') and not isinstance(steps, Tensor) else steps
+    steps = sample.pred_steps  # T, K, h, w
     num_steps, num_slots = steps.shape[:2]
     figure, axes = plt.subplots(
         num_slots + 1, num_steps, figsize=(1.15 * num_steps, 1.15 * (num_slots + 1)),
@@ -194,9 +197,10 @@ def collapse(models: dict[str, SlotAutoencoder], images: Tensor) -> Figure:
         values = [results[f'attn_{name}'] for name in names]
         over = [value > SIGNS[name].above for name, value in zip(names, values, strict=True)]
         colors = ['#b3261e' if found else '#5f6b7a' for found in over]
-        row[-1].barh(names, values, color=colors, height=0.6)
+        row[-1].barh(range(len(names)), values, color=colors, height=0.6)
+        row[-1].set_yticks(range(len(names)), names)
         limits = [SIGNS[name].above for name in names]
-        row[-1].scatter(limits, names, marker='|', s=60, color='black', zorder=3)
+        row[-1].scatter(limits, range(len(names)), marker='|', s=60, color='black', zorder=3)
         row[-1].set(xlim=(0, 1.02))
         row[-1].tick_params(labelsize=7)
         row[-1].invert_yaxis()
@@ -223,17 +227,11 @@ def without_ticks(figure: Figure) -> Figure:
 
 
 def save(figure: Figure, name: str) -> None:
-    """Write a figure, small and without a date."""
+    """Write a figure as a small file."""
     path = OUT / name
-    if path.suffix == '.svg':
-        figure.savefig(path, metadata={'Date': None})
-        # Without spaces at the ends of lines.
-        lines = path.read_text().splitlines()
-        path.write_text(''.join(f'{line.rstrip()}\n' for line in lines))
-    else:
-        buffer = BytesIO()
-        figure.savefig(buffer, dpi=110, format='png')
-        Image.open(buffer).convert('RGB').quantize(128).save(path, optimize=True)
+    buffer = BytesIO()
+    figure.savefig(buffer, dpi=110, format='png')
+    Image.open(buffer).convert('RGB').quantize(128).save(path, optimize=True)
     plt.close(figure)
     print(f'{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB')
 
