@@ -137,19 +137,18 @@ def iterations(model: SlotAutoencoder, image: Tensor) -> Figure:
     steps = sample.pred_steps  # T, K, h, w
     num_steps, num_slots = steps.shape[:2]
     figure, axes = plt.subplots(
-        num_slots + 1, num_steps, figsize=(1.15 * num_steps, 1.15 * (num_slots + 1)),
+        num_steps, num_slots + 1, figsize=(1.15 * (num_slots + 1), 1.15 * num_steps),
         constrained_layout=True,
     )  # fmt: skip
     picture = pixels(image)
-    for t in range(num_steps):
-        axes[0, t].imshow(colored(picture, steps[t]))
-        axes[0, t].set_title(f'update {t + 1}', fontsize=8)
+    for t, row in enumerate(axes):
+        row[0].imshow(colored(picture, steps[t]))
+        row[0].set_ylabel(f'update {t + 1}', fontsize=8)
         for k in range(num_slots):
-            axes[k + 1, t].imshow(steps[t, k], cmap='gray', vmin=0, vmax=1)
-    for k in range(num_slots):
-        color = palette(num_slots)[k] / 255 * 0.8
-        axes[k + 1, 0].set_ylabel(f'slot {k}', color=color, fontweight='bold', fontsize=8)
-    axes[0, 0].set_ylabel('strongest', fontsize=8)
+            row[k + 1].imshow(steps[t, k], cmap='gray', vmin=0, vmax=1)
+    axes[0, 0].set_title('strongest', fontsize=8)
+    for k, color in enumerate(palette(num_slots) / 255 * 0.8):
+        axes[0, k + 1].set_title(f'slot {k}', color=color, fontweight='bold', fontsize=8)
     return without_ticks(figure)
 
 
