@@ -51,7 +51,7 @@ def slot_map(sample: SlotDataSample, source: str = 'decoder') -> UInt8[np.ndarra
     active = _active(sample, len(masks))
     if active.any():
         best = label_map(masks[active], (bottom - top, right - left)).cpu().numpy()
-        ids[top:bottom, left:right] = np.flatnonzero(active)[best]
+        ids[top:bottom, left:right] = np.flatnonzero(active).astype(np.uint8)[best]
     return ids
 
 

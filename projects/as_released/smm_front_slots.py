@@ -43,6 +43,11 @@ class ReleasedSMMFrontSlots(SlotInitializer):
             for _ in range(2)
         )
 
+    @property
+    def noise_channels(self) -> int:
+        """Width of a mean and a log standard deviation."""
+        return 2 * self.slot_dim
+
     def forward(
         self,
         features: Features,

@@ -419,3 +419,10 @@ def test_the_fit_of_the_config_is_the_pipeline_of_the_test(inferencer, folder) -
         (want,) = inferencer.forward(batch)
         assert torch.equal(sample.pred_masks.data, want.pred_masks.data)
         assert torch.equal(sample.pred_slots.slots, want.pred_slots.slots)
+
+
+def test_both_fits_are_the_same_at_the_size_of_the_config(inferencer) -> None:
+    for side in (16, 40):
+        image = noise_image(side, side)
+        (whole,) = inferencer(image, fit='aspect')['predictions']
+        _same(whole, inferencer(image, fit='config')['predictions'][0])

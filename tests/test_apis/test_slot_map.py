@@ -4,7 +4,7 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from PIL import Image
 
-from mmocl.apis import UNSEEN, slot_map
+from mmocl.apis import UNSEEN, slot_map, slot_overlay
 from mmocl.apis.slot_map import shown_part
 from mmocl.datasets.transforms import LoadImage, PackSlotInputs, ResizeCrop
 from mmocl.registry import TRANSFORMS
@@ -165,3 +165,27 @@ def test_bad_masks_are_refused() -> None:
     bare.pred_masks = PixelData(data=halves(6))
     with pytest.raises(ValueError, match='no ori_shape; expected a pipeline with LoadImage'):
         slot_map(bare)
+
+
+def test_maps_of_enormous_pictures_are_made_slot_by_slot(monkeypatch) -> None:
+    """The same map, ties included, without holding the resized masks of all slots."""
+    masks = torch.rand(5, 7, 9)
+    masks[3] = masks[1]
+    sample = sample_of(masks, ori_shape=(70, 61), img_shape=(7, 9), crop='squash')
+    usual = slot_map(sample)
+    assert set(np.unique(usual)) <= {0, 1, 2, 4}
+    monkeypatch.setattr('mmocl.evaluation.functional.label_map._AT_ONCE', 1)
+    np.testing.assert_array_equal(slot_map(sample), usual)
+
+
+def test_overlays_have_the_size_of_the_picture_up_to_a_limit(monkeypatch) -> None:
+    image = np.full((6, 8, 3), 200, np.uint8)
+    ids = np.zeros((6, 8), np.uint8)
+    ids[:, 4:] = UNSEEN
+    drawn = slot_overlay(image, ids)
+    assert drawn.shape == (6, 8, 3)
+    grey = drawn[0, 6]
+    assert grey[0] == grey[1] == grey[2]
+    assert len(set(drawn[0, 1].tolist())) > 1
+    monkeypatch.setattr('mmocl.apis.slot_map._DRAWN_PIXELS', 47)
+    assert slot_overlay(image, ids).shape == (3, 4, 3)

@@ -7,7 +7,13 @@ from mmengine.config import Config
 from PIL import Image
 from torchvision.transforms import functional as tvf
 
-from mmocl.datasets.transforms import LoadImage, PackSlotInputs, ResizeCrop, read_image
+from mmocl.datasets.transforms import (
+    LoadImage,
+    PackSlotInputs,
+    ResizeCrop,
+    ResizeWhole,
+    read_image,
+)
 from mmocl.registry import TRANSFORMS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -161,3 +167,39 @@ def test_bad_arguments(cfg: dict, message: str) -> None:
 def test_masks_need_ground_truth() -> None:
     with pytest.raises(ValueError, match=r'found no masks for a.jpg; expected'):
         TRANSFORMS.build({'type': 'LoadObjectMasks'})({'img_path': 'a.jpg'})
+
+
+@pytest.mark.parametrize(
+    ('shape', 'multiple', 'want'),
+    [
+        ((480, 640), 14, (224, 294)),  # 298.7 becomes 21 patches
+        ((640, 480), 14, (294, 224)),
+        ((100, 100), 16, (224, 224)),
+        ((1, 1), 32, (224, 224)),
+        ((300, 900), 1, (224, 672)),
+        ((300, 3000), 16, (96, 896)),  # four times the side, the short side in proportion
+        ((2, 3000), 16, (16, 896)),
+    ],
+)
+def test_whole_pictures_keep_their_aspect(shape, multiple, want) -> None:
+    pixels = _image(*shape)
+    results = ResizeWhole(224, multiple)({'img': pixels, 'ori_shape': shape})
+    assert results['img'].shape == (*want, 3)
+    assert results['img_shape'] == want
+    assert results['crop'] == 'squash'
+    assert results['ori_shape'] == shape
+
+
+def test_a_square_shown_whole_is_the_centre_crop() -> None:
+    for side in (30, 224, 301):
+        pixels = _image(side, side)
+        whole = ResizeWhole(224, 14)({'img': pixels})['img']
+        np.testing.assert_array_equal(whole, ResizeCrop(224)({'img': pixels})['img'])
+
+
+def test_wrong_arguments_of_resize_whole() -> None:
+    for key in ('size', 'multiple', 'max_ratio'):
+        with pytest.raises(ValueError, match=f'{key} must be at least 1, got 0'):
+            ResizeWhole(**{'size': 8, key: 0})
+    with pytest.raises(ValueError, match=r'interpolation must be one of .*, got'):
+        ResizeWhole(8, interpolation='lanczos')

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmocl.models.initializers import GaussianSlots, LearnedSlots
+from mmocl.models.initializers import GaussianSlots, LearnedSlots, TransformerSlots
 from mmocl.structures import Features
 
 FEATURES = Features(torch.zeros(512, 9, 4), (3, 3))
@@ -75,3 +75,30 @@ def test_learned_slots_use_injected_noise(training) -> None:
 def test_learned_slots_refuse_other_settings(arguments, message) -> None:
     with pytest.raises(ValueError, match=message):
         LearnedSlots(num_slots=6, slot_dim=8, **arguments)
+
+
+def test_seeded_noise_is_shared_by_all_images() -> None:
+    init = GaussianSlots(num_slots=6, slot_dim=8)
+    state = torch.get_rng_state()
+    noise = init.seeded_noise(3)
+    assert noise.shape == (3, 6, 8)
+    assert (noise == noise[:1]).all()
+    assert torch.equal(torch.get_rng_state(), state)
+    # The first draws do not depend on how many follow, for images or slots.
+    assert torch.equal(init.seeded_noise(1, 2), noise[:1, :2])
+    assert not torch.equal(init.seeded_noise(3, seed=1), noise)
+    torch.testing.assert_close(
+        init.seeded_noise(1, 999).std(), torch.tensor(1.0), atol=0.05, rtol=0
+    )
+    slots = init(Features(torch.zeros(3, 9, 4), (3, 3)), noise=noise).mean
+    assert (slots == slots[:1]).all()
+    with pytest.raises(ValueError, match='needs at least one slot, got num_slots=0'):
+        init.seeded_noise(3, 0)
+
+
+def test_what_draws_nothing_needs_no_noise() -> None:
+    init = LearnedSlots(num_slots=6, slot_dim=8, sigma=0.5)
+    assert init.seeded_noise(3) is None
+    init = TransformerSlots(num_slots=6, slot_dim=8, num_layers=1)
+    noise = init.seeded_noise(2, 4)
+    assert init(Features(torch.zeros(2, 9, 8), (3, 3)), 4, noise).mean.shape == (2, 4, 8)

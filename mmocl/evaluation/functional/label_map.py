@@ -1,6 +1,10 @@
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+# Resized masks of more values (1 GiB) are not held at once.
+_AT_ONCE = 2**28
 
 
 def label_map(soft_masks: Float[Tensor, 'K h w'], size: tuple[int, int]) -> Int64[Tensor, 'H W']:
@@ -15,8 +19,17 @@ def label_map(soft_masks: Float[Tensor, 'K h w'], size: tuple[int, int]) -> Int6
     Returns:
         Slot ids.
     """
-    # ``argmax`` over the first axis takes several times as long on a CPU.
-    return resized_masks(soft_masks, size).max(dim=0).indices
+    if soft_masks.shape[0] * size[0] * size[1] <= _AT_ONCE:
+        # ``argmax`` over the first axis takes several times as long on a CPU.
+        return resized_masks(soft_masks, size).max(dim=0).indices
+    # Photographs of many megapixels: one slot after the other, the same values and the same map.
+    best = resized_masks(soft_masks[:1], size)[0]
+    ids = torch.zeros(size, dtype=torch.int64, device=best.device)
+    for slot in range(1, len(soft_masks)):
+        mask = resized_masks(soft_masks[slot : slot + 1], size)[0]
+        ids[mask > best] = slot
+        torch.maximum(best, mask, out=best)
+    return ids
 
 
 def resized_masks(
