@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from result_tables import columns, heading, read_metafile
+from result_tables import columns, flat, heading, read_metafile
 
 PAGE = Path('docs/model_zoo.md')
 TEXT = """\
@@ -35,7 +35,7 @@ def model_zoo(root: Path) -> str:
             f'## {content["Collections"][0]["Name"]}\n\n'
             f'{title}All scores: [`configs/{folder.name}/`](../configs/{folder.name}/).\n'
         )
-        run = [model for model in content['Models'] if model['Results']]
+        run = [flat(model) for model in content['Models'] if model['Results']]
         if run:
             parts.append(HEAD + ''.join(map(_row, run)))
         if missing := [_link(model) for model in content['Models'] if not model['Results']]:
