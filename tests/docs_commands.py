@@ -94,6 +94,9 @@ fresh_globals.count = 0
 
 def _start(argv: Sequence[str]) -> None:
     run_it: Callable[..., Any] = runpy.run_path
+    if argv[0] == '-c':
+        exec(compile(argv[1], '-c', 'exec'), {'__name__': '__main__'})
+        return
     if argv[0] == '-m':
         run_it, argv = runpy.run_module, argv[1:]
     with patch.object(sys, 'argv', list(argv)):
@@ -108,6 +111,9 @@ def _small(path: str | Path, *args: Any, **options: Any) -> Config:
     """The config with a few images of everything, and without weights from elsewhere."""
     cfg = _FROM_FILE(path, *args, **options)
     without_weights(cfg.get('model'))
+    backbone = (cfg.get('model') or {}).get('backbone', {})
+    if 'vit_' in backbone.get('model_name', ''):
+        backbone.setdefault('block', 0)  # of blocks that all have one shape
     for name in ('train', 'val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
         if loader:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from docs_commands import run
@@ -34,7 +35,7 @@ WORDS = {
 # Programs that are not run as they are, but answered by the test.
 SHIMS = ('python', 'python3', 'pip', 'make')
 SHIM = """#!/bin/bash
-printf '%s\\0' "$DOCS_LINE" "$(basename "$0")" "$@" $'\\x1e' > "$DOCS_REQUESTS"
+printf '%s\\0' "$DOCS_LINE" "$MMOCL_MODEL_INDEX" "$(basename "$0")" "$@" $'\\x1e' > "$DOCS_REQUESTS"
 read -r code < "$DOCS_ANSWERS"
 exit "$code"
 """
@@ -118,10 +119,11 @@ def run_bash(block: Block, world: Path, answer: Answer) -> None:
                 break
             pending += os.read(requests, 65536) if ready else b''
             if pending.endswith(b'\x1e\0'):
-                line, program, *argv, _ = pending.decode().split('\0')[:-1]
+                line, index, program, *argv, _ = pending.decode().split('\0')[:-1]
                 pending = b''
                 at = Block(block.page, block.line + int(line) - 2, block.language, block.code)
-                answer(at, program, argv)
+                with patch.dict(os.environ, {'MMOCL_MODEL_INDEX': index} if index else {}):
+                    answer(at, program, argv)
                 os.write(answers, b'0\n')
     finally:
         # With its children: one that waits for an answer would keep stderr open for ever.
