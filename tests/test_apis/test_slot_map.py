@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
@@ -174,7 +176,8 @@ def test_maps_of_enormous_pictures_are_made_slot_by_slot(monkeypatch) -> None:
     sample = sample_of(masks, ori_shape=(70, 61), img_shape=(7, 9), crop='squash')
     usual = slot_map(sample)
     assert set(np.unique(usual)) <= {0, 1, 2, 4}
-    monkeypatch.setattr('mmocl.evaluation.functional.label_map._AT_ONCE', 1)
+    module = import_module('mmocl.evaluation.functional.label_map')  # a function shares its name
+    monkeypatch.setattr(module, '_AT_ONCE', 1)
     np.testing.assert_array_equal(slot_map(sample), usual)
 
 
@@ -187,5 +190,5 @@ def test_overlays_have_the_size_of_the_picture_up_to_a_limit(monkeypatch) -> Non
     grey = drawn[0, 6]
     assert grey[0] == grey[1] == grey[2]
     assert len(set(drawn[0, 1].tolist())) > 1
-    monkeypatch.setattr('mmocl.apis.slot_map._DRAWN_PIXELS', 47)
+    monkeypatch.setattr(import_module('mmocl.apis.slot_map'), '_DRAWN_PIXELS', 47)
     assert slot_overlay(image, ids).shape == (3, 4, 3)

@@ -198,8 +198,8 @@ def test_a_square_shown_whole_is_the_centre_crop() -> None:
 
 
 def test_wrong_arguments_of_resize_whole() -> None:
-    for key in ('size', 'multiple', 'max_ratio'):
-        with pytest.raises(ValueError, match=f'{key} must be at least 1, got 0'):
-            ResizeWhole(**{'size': 8, key: 0})
+    for key, value in {'size': 0, 'multiple': 0, 'max_ratio': 0.5}.items():
+        with pytest.raises(ValueError, match=f'{key} must be at least 1, got {value}'):
+            ResizeWhole(**{'size': 8, key: value})
     with pytest.raises(ValueError, match=r'interpolation must be one of .*, got'):
         ResizeWhole(8, interpolation='lanczos')
