@@ -20,6 +20,7 @@ from mmocl.apis.slot_arrays import mask_source, slot_arrays
 from mmocl.apis.slot_map import slot_map, slot_overlay
 from mmocl.datasets import stack_inputs
 from mmocl.datasets.transforms import MAX_PIXELS
+from mmocl.datasets.transforms.load_photo import require_limit
 from mmocl.model_files import LoadedCheckpoint
 from mmocl.models.checkpoint import load_weights, model_of, without_pretrained
 from mmocl.registry import MODELS
@@ -162,6 +163,7 @@ class SlotInferencer(BaseInferencer):
         """
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
+        require_limit(max_pixels)
         pipeline = PicturePipeline(self.cfg, self.model, fit)
         # Here and not with the first picture, so that a call is refused before it does anything.
         self.model.slot_head.initializer.seeded_noise(1, num_slots, seed)

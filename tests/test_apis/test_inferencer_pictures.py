@@ -51,12 +51,12 @@ def test_arrays_of_a_prediction(inferencer) -> None:
     }
     assert shapes == {
         'label_map': ((24, 50), 'uint8'),
-        'masks': ((3, 8, 16), 'float32'),  # 16 pixels of 24, so 33 of 50, in patches of two
-        'attention': ((3, 8, 16), 'float32'),
+        'masks': ((3, 8, 17), 'float32'),  # 24 pixels become 16, 50 become 34, in patches of two
+        'attention': ((3, 8, 17), 'float32'),
         'slots': ((3, 12), 'float32'),
         'weights': ((3,), 'float32'),
         'active': ((3,), 'bool'),
-        'steps': ((4, 3, 8, 16), 'float32'),
+        'steps': ((4, 3, 8, 17), 'float32'),
     }
     assert arrays['name'] == 'array_0'
     np.testing.assert_array_equal(arrays['steps'][-1], arrays['attention'])

@@ -65,7 +65,7 @@ class LoadPhoto(BaseTransform):
     def __init__(self, min_side: int | None = None, max_pixels: int | None = MAX_PIXELS) -> None:
         if min_side is not None and min_side < 1:
             raise ValueError(f'min_side must be at least 1 or None, got {min_side}')
-        _require_limit(max_pixels)
+        require_limit(max_pixels)
         self.min_side = min_side
         self.max_pixels = max_pixels
 
@@ -92,7 +92,12 @@ def require_pixels(path: str | Path, shape: tuple[int, int], max_pixels: int | N
         )
 
 
-def _require_limit(max_pixels: int | None) -> None:
+def require_limit(max_pixels: int | None) -> None:
+    """Refuse a limit that no image keeps.
+
+    Raises:
+        ValueError: If it is less than 1.
+    """
     if max_pixels is not None and max_pixels < 1:
         raise ValueError(f'max_pixels must be at least 1 or None, got {max_pixels}')
 
@@ -101,7 +106,7 @@ def _read(
     path: str | Path, max_pixels: int | None, min_side: int | None
 ) -> tuple[UInt8[np.ndarray, 'H W 3'], tuple[int, int]]:
     """The upright image, and the (height, width) of the file when it stands upright."""
-    _require_limit(max_pixels)
+    require_limit(max_pixels)
     try:
         with _no_limit_of_pillow(), Image.open(path) as image:
             width, height = image.size
