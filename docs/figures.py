@@ -186,7 +186,7 @@ def collapse(models: dict[str, SlotAutoencoder], images: Tensor) -> Figure:
     names = [name for name in SIGNS if name != 'slot_cosine']
     for row, (label, model) in zip(axes, models.items(), strict=True):
         samples = predict(model, images)
-        for ax, image, sample in zip(row, images, samples, strict=False):
+        for ax, image, sample in zip(row[:-1], images, samples, strict=False):
             ax.imshow(colored(pixels(image), sample.pred_attn.data))
             ax.set(xticks=[], yticks=[])
         row[0].set_ylabel(label, fontsize=9)
