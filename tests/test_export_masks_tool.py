@@ -369,7 +369,8 @@ def test_the_help_says_what_is_read_and_what_random_slots_depend_on(monkeypatch,
     with pytest.raises(SystemExit):
         export_masks.main()
     text = ' '.join(capsys.readouterr().out.split())
-    assert 'or a folder: its images (.jpg, .jpeg, .png) and those of subfolders' in text
+    suffixes = '.bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp'
+    assert f'or a folder: its images ({suffixes}) and those of subfolders' in text
     assert "under the image's relative name with .png, in the folder OUT" in text
     assert 'depend neither on the other images nor on ``--batch-size``' in text
 
@@ -401,7 +402,7 @@ def test_bad_input_is_named(images, export, tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match='IMAGES: neither a file nor a folder at'):
         export(tmp_path / 'absent', tmp_path / 'out', 'png')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match=r'no images in .*empty .*\.jpg, \.jpeg, \.png'):
+    with pytest.raises(ValueError, match=r'no images in .*empty .*\.jpeg, \.jpg, \.png'):
         export(tmp_path / 'empty', tmp_path / 'out', 'png')
     with pytest.raises(ValueError, match=r'--format coco writes one \.json file, got --out'):
         export(images, tmp_path / 'out', 'coco')

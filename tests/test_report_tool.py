@@ -22,7 +22,6 @@ def test_a_page_of_a_run(tmp_path, monkeypatch, capsys) -> None:
     out = work_dir / 'report.html'
     printed = capsys.readouterr().out
     assert f'The page is {out}: 3 images, 0.0' in printed
-    assert 'ETA' in printed
     assert 'Not on it' not in printed
     page = out.read_text(encoding='utf-8')
     assert page.count('"steps":["data:image/png') == 3
