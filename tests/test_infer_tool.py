@@ -17,7 +17,7 @@ from mmocl.apis import UNSEEN, SlotInferencer
 from mmocl.apis.output_files import output_names
 from mmocl.registry import MODELS
 from mmocl.visualization.drawing import palette
-from tools import infer
+from tools import infer, publish_model
 from tools.slot_rows import SlotRows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,11 +76,15 @@ def run(model, monkeypatch, capsys):
     """Run the tool in this process and return its exit code and what it printed."""
 
     def call(images: object, out: Path, *flags: str) -> tuple[int, str, str]:
-        argv = ['tools/infer.py', str(images), *model, '--out-dir', str(out), '--device', 'cpu']
+        return run_with(model, images, out, *flags)
+
+    def run_with(words, images: object, out: Path, *flags: str) -> tuple[int, str, str]:
+        argv = ['tools/infer.py', str(images), *words, '--out-dir', str(out), '--device', 'cpu']
         monkeypatch.setattr(sys, 'argv', [*argv, *flags])
         code = infer.main()
         return code, *capsys.readouterr()
 
+    call.model = run_with
     return call
 
 
@@ -124,6 +128,24 @@ def test_all_kinds_of_results_agree(model, images, run, tmp_path) -> None:
     info = coco.dataset['info']
     assert (info['fit'], info['masks'], info['seed']) == ('aspect', 'decoder', 0)
     assert info['num_masks'] == len(coco.anns) > 4
+
+
+def test_models_by_file_and_by_name(model, images, run, tmp_path, monkeypatch) -> None:
+    config, checkpoint = model
+    file, index = str(tmp_path / 'ours.safetensors'), str(tmp_path / 'index.yml')
+    words = [checkpoint, '--config', config, '--out', file, '--index', index]
+    monkeypatch.setattr(sys, 'argv', ['publish_model.py', *words])
+    publish_model.main()
+    monkeypatch.setenv('MMOCL_MODEL_INDEX', index)
+    found = []
+    for i, words in enumerate([model, (config, file), (file,), ('ours',)]):
+        out = tmp_path / str(i)
+        assert run.model(words, images, out, '--save', 'npz')[0] == 0
+        found.append(np.load(out / 'slots.npz')['slots'])
+    for slots in found[1:]:
+        np.testing.assert_array_equal(slots, found[0])
+    with pytest.raises(ValueError, match=r'config\.py brings no weights; give a checkpoint'):
+        run.model((config,), images, tmp_path / 'out')
 
 
 def test_options(model, images, run, tmp_path) -> None:

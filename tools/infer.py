@@ -1,7 +1,8 @@
 """Find the slots of pictures and write them as pictures and data.
 
-``python tools/infer.py INPUT CONFIG CHECKPOINT`` takes an image, a folder (its images and those of
-subfolders), a quoted pattern such as ``'photos/**/*.jpg'``, or a video. In ``--out-dir`` it writes
+``python tools/infer.py INPUT CONFIG CHECKPOINT``, or ``python tools/infer.py INPUT FILE`` with a
+published file. The input is an image, a folder (its images and those of subfolders), a quoted
+pattern such as ``'photos/**/*.jpg'``, or a video. In ``--out-dir`` it writes
 
 - ``overlays/<name>.jpg``: the whole picture in its own size with the masks over it; of a video
   ``overlays/<name>.mp4``;
@@ -24,13 +25,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from provenance import current_commit, shell_line, versions
 from rich.progress import track
 from slot_files import CocoFile, write_png
 from slot_rows import SlotRows
 
-from mmocl.apis import SlotInferencer, slot_map, slot_overlay
+from mmocl.apis import SlotInferencer, resolve_model, slot_map, slot_overlay
 from mmocl.apis.output_files import output_names, write_overlay
 from mmocl.apis.overlay_video import OverlayVideo
 from mmocl.apis.picture_pipeline import FITS, PicturePipeline
@@ -47,11 +48,13 @@ def main() -> int:
     sources = find_sources(args.input)
     out = Path(args.out_dir)
     require_elsewhere(Path(args.input), sources, out)
-    cfg = Config.fromfile(args.config)
+    cfg, weights = resolve_model(args.model, args.checkpoint)
+    if weights is None:
+        raise ValueError(f'{args.model} brings no weights; give a checkpoint behind it')
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     out.mkdir(parents=True, exist_ok=True)
-    inferencer = SlotInferencer(cfg, args.checkpoint, args.device, show_progress=False)
+    inferencer = SlotInferencer(cfg, weights, args.device, show_progress=False)
     fit = PicturePipeline(inferencer.cfg, inferencer.model, args.fit).fit
     found = inferencer.stream(
         sources,
@@ -82,8 +85,12 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('input', help='image, folder, quoted pattern or video')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'model', help='config file, name in the model index, or published file with its config'
+    )
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint or published file, if the model brings no weights'
+    )
     parser.add_argument('--out-dir', default='outputs', help='folder to write')
     parser.add_argument(
         '--save',
@@ -134,7 +141,7 @@ def require_elsewhere(given: Path, sources: list[Source], out: Path) -> None:
 
 def info_of(args: argparse.Namespace) -> dict[str, Any]:
     """What made the results."""
-    keys = ('config', 'checkpoint', 'num_slots', 'num_iters', 'seed')
+    keys = ('model', 'checkpoint', 'num_slots', 'num_iters', 'seed')
     return {
         'description': 'Slots of an mmocl model',
         **{key: getattr(args, key) for key in keys},
