@@ -21,7 +21,7 @@ from cached_run import CENTER, NUM_IMAGES, cache, config, content, write_run
 from mmengine.config import Config
 
 from mmocl.datasets import FeatureCache, ImageFolder
-from mmocl.datasets.shards import ShardPlan, ShardWriter, shard_file
+from mmocl.datasets.shards import ShardPlan, ShardWriter
 from mmocl.registry import MODELS
 
 
@@ -173,7 +173,7 @@ def test_errors_of_users_take_one_line(root: Path, monkeypatch: pytest.MonkeyPat
     for processes in ('1', '2'):
         with monkeypatch.context() as patch:
             patch.setattr(shard_processes, 'mp', forked())
-            patch.setattr(shard_file.os, 'fsync', Mock(side_effect=[None, None, *[full] * 9]))
+            patch.setattr(os, 'fsync', Mock(side_effect=[None, None, *[full] * 9]))
             message = refused('--shard-size', '5', '--num-processes', processes)
         assert message.endswith('No space left on device')
         assert {*content(root / 'line')} == {'plan.json'}

@@ -8,7 +8,13 @@ from mmengine.logging import print_log
 
 from mmocl.datasets.cache_views import dropped_steps
 from mmocl.datasets.feature_cache import CacheSettings, FeatureCache, cache_settings
-from mmocl.datasets.transforms import LoadImage, LoadObjectMasks, PackSlotInputs, ResizeCrop
+from mmocl.datasets.transforms import (
+    LoadImage,
+    LoadObjectMasks,
+    LoadPhoto,
+    PackSlotInputs,
+    ResizeCrop,
+)
 
 
 class CachedTokens:
@@ -36,6 +42,7 @@ class CachedTokens:
         self._test_mode = test_mode
         self._crop = next((step for step in steps if isinstance(step, ResizeCrop)), None)
         self._load = next((step for step in steps if isinstance(step, LoadImage)), None)
+        self._upright = any(isinstance(step, LoadPhoto) for step in steps)
         self.steps = [s for s in steps if isinstance(s, LoadObjectMasks | PackSlotInputs)]
 
     def require(self, images: Mapping[str, str]) -> None:
@@ -57,6 +64,8 @@ class CachedTokens:
         info['ori_shape'] = self.cache.file_shape(name)
         if self._load is not None and self._load.frame is not None:
             self._load.add_frame(info)
+        if self._upright:
+            info['upright'] = True
         kind = self.cache.key['views'][view]['name']
         if self._crop is not None:
             cut = self._crop.crop

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import nn
 
 from mmocl.engine.hooks import SlotVisualizationHook, StrictCheckpointHook
@@ -96,6 +96,18 @@ def test_for_cached_tokens_the_image_is_read_from_its_file(tmp_path) -> None:
     for crop in ('center', 'squash'):
         wide = {**meta, 'img_shape': (5, 15), 'crop': crop}
         assert seen_image(torch.zeros(4, 5), SlotDataSample(metainfo=wide)).shape == (5, 15, 3)
+
+
+def test_seen_photographs_of_tokens_stand_upright(tmp_path) -> None:
+    stored = np.zeros((6, 6, 3), np.uint8)
+    stored[:3] = 255
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3  # turned by half a turn
+    Image.fromarray(stored).save(tmp_path / 'a.png', exif=exif)
+    meta = {'img_path': str(tmp_path / 'a.png'), 'img_shape': (6, 6), 'crop': 'center'}
+    for upright, top in ((False, 255), (True, 0)):
+        sample = SlotDataSample(metainfo={**meta, 'upright': upright})
+        assert (seen_image(torch.zeros(4, 5), sample)[:3] == top).all()
 
 
 def test_strict_hook_refuses_other_weights_and_names_both_files(tmp_path) -> None:

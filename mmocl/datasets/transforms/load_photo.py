@@ -49,7 +49,7 @@ def read_photo(path: str | Path, max_pixels: int | None = MAX_PIXELS) -> UInt8[n
 
 @TRANSFORMS.register_module()
 class LoadPhoto(BaseTransform):
-    """Read ``img_path`` by :func:`read_photo`; sets ``ori_shape`` and ``img_shape``.
+    """Read ``img_path`` by :func:`read_photo`; sets ``ori_shape``, ``img_shape``, ``upright``.
 
     Takes the place of ``LoadImage`` for pictures without annotations. Where masks belong to files
     it does not: they fit the pixels as they are stored, not the upright picture.
@@ -75,6 +75,7 @@ class LoadPhoto(BaseTransform):
         results['img'] = image
         results['ori_shape'] = shape
         results['img_shape'] = image.shape[:2]
+        results['upright'] = True
         return results
 
 

@@ -15,6 +15,7 @@ META_KEYS = (
     'img_path',
     'ori_shape',
     'img_shape',
+    'upright',
     'frame',
     'file_shape',
     'crop',

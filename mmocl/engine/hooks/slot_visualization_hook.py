@@ -11,6 +11,7 @@ from mmengine.visualization import Visualizer
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from mmocl.datasets.transforms import read_image, read_photo
 from mmocl.registry import HOOKS
 from mmocl.structures import SlotDataSample
 
@@ -93,13 +94,14 @@ def seen_image(inputs: Tensor, data_sample: SlotDataSample) -> UInt8[np.ndarray,
     size = data_sample.get('img_shape', (224, 224))
     if data_sample.get('img_path') is None:
         return np.full((*size, 3), 128, np.uint8)
-    with Image.open(data_sample.img_path) as file:
-        image = file.convert('RGB')
-        if 'frame' in data_sample:
-            top, left, bottom, right = data_sample.frame
-            image = image.crop((left, top, right, bottom))
-        squash = data_sample.get('crop') == 'squash'
-        width_and_height = (size[1], size[0])
-        if squash:
-            return np.asarray(image.resize(width_and_height))
-        return np.asarray(ImageOps.fit(image, width_and_height))
+    if data_sample.get('upright'):
+        image = Image.fromarray(read_photo(data_sample.img_path))
+    else:
+        image = read_image(data_sample.img_path)[0]
+    if 'frame' in data_sample:
+        top, left, bottom, right = data_sample.frame
+        image = image.crop((left, top, right, bottom))
+    width_and_height = (size[1], size[0])
+    if data_sample.get('crop') == 'squash':
+        return np.asarray(image.resize(width_and_height))
+    return np.asarray(ImageOps.fit(image, width_and_height))
