@@ -91,8 +91,10 @@ def test_worst_and_best_are_chosen_without_overlap() -> None:
     ]  # fmt: skip
     assert [one.index for one in choose(6, 20, records, 'a')] == [2, 0, 3, 5, 1, 4]
     assert [one.index for one in choose(4, 2, None, None)] == [0, 1]
-    tied = choose(2, 6, [{'a': 0.5}, {'a': 0.5}], 'a')
-    assert [(one.index, one.labels) for one in tied] == [(0, ['worst 1']), (1, ['best 1'])]
+    tied = choose(3, 3, [{'a': 0.5}, {'a': 0.5}, {'a': None}], 'a')
+    assert [(one.index, one.labels) for one in tied] == [
+        (0, ['worst 1']), (1, ['best 1']), (2, []),
+    ]  # fmt: skip
     few = choose(3, 3, [{'a': None}, {'a': 0.3}, {'a': None}], 'a')
     assert [(one.index, one.labels) for one in few] == [(1, ['worst 1']), (0, []), (2, [])]
 

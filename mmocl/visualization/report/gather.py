@@ -122,8 +122,12 @@ def _score_file(
             return file
         others.append(f'{path.name} is of {"; ".join(odd)}')
     why = '; '.join(others) or 'no file of tools/test.py --out is in the work dir'
-    protocols = protocols_of(run.config.get('test_evaluator'))
-    missing['scores'] = [Missing('Scores of every image', why, score_command(run, protocols))]
+    evaluators = run.config.get('test_evaluator')
+    protocols = protocols_of(evaluators)
+    if evaluators and not protocols:
+        missing['scores'] = [Missing('Scores of every image', 'the config scores no masks')]
+    else:
+        missing['scores'] = [Missing('Scores of every image', why, score_command(run, protocols))]
     return None
 
 
@@ -147,7 +151,8 @@ def _tables(
             names = protocols_of(run.config.get(key))
             protocol = ', '.join(names) if names else 'none'
             caption = f'{what}. Protocol in the config of the run: {protocol}.'
-            return scored.plain_tables(results, caption), {}, results, ''
+            tables, others = scored.plain_tables(results, caption)
+            return tables, others, results, '' if tables else caption
     return [], {}, {}, ''
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmocl.evaluation.metrics import CollapseMetric
 from mmocl.structures import MASK_SOURCES
 from mmocl.visualization.report.content import Curve, Score, ScoreTable
 from mmocl.visualization.report.run_files import RunFiles
+from mmocl.visualization.report.score_names import SCORE_NAMES
 
 ATTENTION = MASK_SOURCES['attention'][1]
 
@@ -123,21 +125,29 @@ def other_scores(scores: ScoreFile) -> dict[str, float | None]:
     }
 
 
-def plain_tables(results: Mapping[str, float | None], protocol: str) -> list[ScoreTable]:
+def plain_tables(
+    results: Mapping[str, float | None], protocol: str
+) -> tuple[list[ScoreTable], dict[str, float | None]]:
     """Tables of results without intervals, one a prefix.
 
     Args:
         results: Results of a test or a validation, as ``prefix/name``.
         protocol: The protocol as the config names it, and which images and step.
+
+    Returns:
+        Tables of the scores of masks, and the other results; signs of collapse are in neither.
     """
     by_prefix: dict[str, dict[str, dict[str, Score]]] = {}
+    others: dict[str, float | None] = {}
     for key, value in results.items():
         prefix, _, rest = key.rpartition('/')
-        if prefix and not rest.startswith('num_images'):
-            name, source = split_source(rest)
-            rows = by_prefix.setdefault(prefix, {})
-            rows.setdefault(name, {})[source] = Score(value)
-    return [ScoreTable(p, protocol, _sources(rows), rows) for p, rows in by_prefix.items()]
+        name, source = split_source(rest)
+        if prefix and name in SCORE_NAMES:
+            by_prefix.setdefault(prefix, {}).setdefault(name, {})[source] = Score(value)
+        elif prefix != CollapseMetric.default_prefix and not rest.startswith('num_images'):
+            others[key] = value
+    found = [ScoreTable(p, protocol, _sources(rows), rows) for p, rows in by_prefix.items()]
+    return found, others
 
 
 def last_test(run: RunFiles) -> tuple[dict[str, float | None], str] | None:
