@@ -163,6 +163,10 @@ def test_options(model, images, run, tmp_path) -> None:
     run(images / 'a.jpg', tmp_path / 'out', '--save')
     # Files of the call before do not stay as if they were of this one.
     assert files(tmp_path / 'out') == {'overlays/a.jpg', 'overlays/b.jpg'}
+    run(images / 'b.jpg', tmp_path / 'out')
+    assert {'slots.json', 'slots.npz'} < files(tmp_path / 'out')
+    run(images / 'b.jpg', tmp_path / 'out', '--save', 'npz')
+    assert 'slots.json' not in files(tmp_path / 'out')
     run(images / 'b.jpg', tmp_path / 'new', '--cfg-options', 'model.slot_head.num_iters=0')
     (arrays,) = inferencer(images / 'b.jpg', num_iters=0)['predictions']
     np.testing.assert_array_equal(np.load(tmp_path / 'new/slots.npz')['slots'][0], arrays['slots'])
@@ -220,6 +224,36 @@ def test_a_video_becomes_a_video(model, run, tmp_path) -> None:
     assert len(list((tmp_path / 'out/masks/clip.avi').glob('*.png'))) == 5
 
 
+def write_clip(path: Path, color: tuple[int, int, int], num_frames: int) -> None:
+    """A video of one colour, RGB."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10, (32, 24))
+    for _ in range(num_frames):
+        writer.write(np.full((24, 32, 3), color[::-1], np.uint8))
+    writer.release()
+
+
+def read_clip(path: Path) -> list[np.ndarray]:
+    """The frames of a video, RGB."""
+    video, frames = cv2.VideoCapture(str(path)), []
+    while (item := video.read())[0]:
+        frames.append(item[1][:, :, ::-1])
+    return frames
+
+
+def test_every_video_has_its_frames_in_their_colours(model, run, tmp_path) -> None:
+    write_clip(tmp_path / 'in_a.avi', (230, 0, 0), 2)
+    write_clip(tmp_path / 'in_b.avi', (0, 0, 230), 3)
+    assert run(f'{tmp_path}/*.avi', tmp_path / 'out', '--batch-size', '4')[0] == 0
+    inferencer = SlotInferencer(*model, device='cpu', show_progress=False)
+    for name, num_frames in (('in_a', 2), ('in_b', 3)):
+        drawn = inferencer(tmp_path / f'{name}.avi')['visualization']
+        frames = read_clip(tmp_path / f'out/overlays/{name}.mp4')
+        assert len(frames) == num_frames
+        # The coder keeps colours to a few levels; red and blue differ by many.
+        for frame, picture in zip(frames, drawn, strict=True):
+            assert np.abs(frame.mean((0, 1)) - picture.mean((0, 1))).max() < 12
+
+
 def test_results_never_lie_among_the_pictures(images, run, tmp_path) -> None:
     for given, out in (
         (images, images / 'out'),
@@ -271,7 +305,7 @@ def test_names_of_files() -> None:
     assert output_names(['a.jpg', 'sub/a.jpg', 'b.c.png']) == ['a', 'sub/a', 'b.c']
     assert output_names(['a.jpg', 'a.png', 'b.png']) == ['a.jpg', 'a.png', 'b']
     # On some file systems these are one file.
-    assert output_names(['A.jpg', 'a.png']) == ['A.jpg', 'a.png']
+    assert output_names(['A.jpg', 'a.png', 'b.png']) == ['A.jpg', 'a.png', 'b']
     names = ['a.jpg', 'a.png', 'a.jpg.png', 'b.png']
     assert len(set(output_names(names))) == 4
     assert output_names([]) == []

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 from small_models import build_inferencer, model_config, noise_image
 from torch.nn import functional
 
-from mmocl.apis import UNSEEN, SlotInferencer
+from mmocl.apis import UNSEEN, SlotInferencer, slot_overlay
 from mmocl.datasets.transforms import CorruptImageError
 
 SHAPES = {'a.png': (24, 30), 'sub/b.png': (40, 20), 'sub/c.png': (40, 20), 'd.png': (16, 16)}
@@ -63,7 +63,10 @@ def test_arrays_of_a_prediction(inferencer) -> None:
     np.testing.assert_allclose(arrays['weights'], arrays['attention'].mean((1, 2)), atol=1e-6)
     assert result['visualization'][0].shape == (24, 50, 3)
     assert result['failed'] == []
-    (attention,) = inferencer(image, masks='attention', num_iters=4)['predictions']
+    of_attention = inferencer(image, masks='attention', num_iters=4)
+    (attention,) = of_attention['predictions']
+    for drawn, ids in ((result, arrays['label_map']), (of_attention, attention['label_map'])):
+        np.testing.assert_array_equal(drawn['visualization'][0], slot_overlay(image, ids))
     np.testing.assert_array_equal(attention['masks'], arrays['attention'])
     assert (attention['label_map'] != arrays['label_map']).any()
     (sample,) = inferencer(image, return_datasamples=True, draw=False)['predictions']
@@ -287,6 +290,17 @@ def test_corrupt_images_are_left_out_and_listed(inferencer, folder) -> None:
         inferencer(folder / 'aa.jpg')
     only = inferencer([folder / 'aa.jpg'])
     assert (only['predictions'], len(only['failed'])) == ([], 1)
+
+
+def test_failures_keep_their_place_in_a_stream(inferencer, folder) -> None:
+    (folder / 'aa.jpg').touch()
+    (folder / 'sub/bb.png').touch()
+    names = sorted([*SHAPES, 'aa.jpg', 'sub/bb.png'])
+    for batch_size in (1, 2, 9):
+        found = list(inferencer.stream(folder, batch_size=batch_size))
+        assert [picture.name for picture, _ in found] == names
+        assert [picture.name for picture, sample in found if sample is not None] == sorted(SHAPES)
+        assert all(sample.img_id == picture.name for picture, sample in found if sample is not None)
 
 
 def test_enormous_images_are_refused(inferencer, folder) -> None:
