@@ -1,17 +1,25 @@
 """What the report page gathers from the files of a work dir, and what it says of broken ones."""
 
+import base64
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.structures import InstanceData, PixelData
+from PIL import Image
 from report_run import CONFIG, NUM_IMAGES, write_run
 
+from mmocl.structures import SlotDataSample
 from mmocl.visualization.report import gather
+from mmocl.visualization.report.gallery import build_model, gallery_image
 from mmocl.visualization.report.run_files import find_run, last_checkpoint
 from mmocl.visualization.report.scores import find_scores, read_scores
+from mmocl.visualization.report.selection import Choice
 from mmocl.visualization.report.summary import differences, find_shipped
 
 
@@ -59,6 +67,47 @@ def test_the_config_is_that_of_the_training(trained) -> None:
     assert changed['train_cfg.max_iters'] == ('1500', '4')
     assert 'work_dir' not in changed
     assert not any(key.startswith('model') for key in changed)
+
+
+def test_the_last_training_counts(work_dir) -> None:
+    (first,) = (path.parent for path in work_dir.glob('*/vis_data/scalars.json'))
+    later = shutil.copytree(first.parent, work_dir / '99990101_000000')
+    config = Config.fromfile(later / 'vis_data/config.py')
+    config.train_cfg.max_iters = 8
+    config.dump(later / 'vis_data/config.py')
+    assert find_run(work_dir).config.train_cfg.max_iters == 8
+
+
+def test_pictures_are_those_of_the_checkpoint(trained) -> None:
+    for name in ('iter_2.pth', 'iter_4.pth'):
+        model = build_model(find_run(trained).config, str(trained / name), 'cpu')
+        assert model is not None
+        assert not model.training
+        weights = torch.load(trained / name, weights_only=False)['state_dict']
+        for key, value in model.state_dict().items():
+            torch.testing.assert_close(value, weights[key], rtol=0, atol=0)
+
+
+def test_the_gallery_shows_what_the_model_saw_and_painted() -> None:
+    sample = SlotDataSample(metainfo={'img_id': 'a', 'crop': 'center'})
+    masks = torch.zeros(1, 20, 60, dtype=torch.bool)
+    masks[0, :, 20:30] = True  # the left half of the square in the middle
+    sample.gt_objects = InstanceData(masks=masks)
+    sample.pred_attn = PixelData(data=torch.ones(2, 4, 4))
+    sample.pred_slots = InstanceData(slots=torch.zeros(2, 3))
+    red = torch.tensor([200.0, 0, 0])[:, None, None]
+    sample.pred_image = PixelData(data=red.expand(3, 16, 16))
+    image = gallery_image(Choice(0, []), np.zeros((16, 16, 3), np.uint8), sample)
+    assert image.recon is not None
+    assert image.truth is not None
+    painted, truth = (
+        np.asarray(Image.open(BytesIO(base64.b64decode(uri.split(',')[1]))))
+        for uri in (image.recon, image.truth)
+    )
+    assert (painted == (200, 0, 0)).all()
+    half = truth.shape[1] // 2
+    assert (truth[:, :half] == image.object_level).all()
+    assert (truth[:, half:] == 0).all()
 
 
 def test_a_whole_work_dir(trained) -> None:
