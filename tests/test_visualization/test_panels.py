@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 from mmocl.structures import SlotDataSample
 from mmocl.visualization import (
     draw_panels,
+    image_scores,
     overlay,
     overview_tiles,
     palette,
@@ -78,7 +80,7 @@ def test_a_true_object_has_the_colour_of_its_slot(sample) -> None:
 
 
 def test_the_grid_has_a_row_a_slot_and_a_column_a_step(sample) -> None:
-    sample.pred_slot_images = torch.full((4, 3, 16, 16), 200.0)
+    sample.pred_slot_images = torch.arange(4.0)[:, None, None, None].expand(4, 3, 16, 16) * 50
     picture = slot_grid(IMAGE, sample, side=32)
     # mask, image part, slot alone, two steps; labels on the left
     left = picture.shape[1] - 8 - (5 * 38 - 6)
@@ -93,7 +95,7 @@ def test_the_grid_has_a_row_a_slot_and_a_column_a_step(sample) -> None:
     assert (row[:, at[0] + 22 : at[0] + 32] == 0).all()
     assert (row[:, at[1] : at[1] + 10] == 100).all()  # of the image, then paper
     assert (row[:, at[1] + 22 : at[1] + 32] == 255).all()
-    assert (row[:, at[2] : at[2] + 32] == 200).all()
+    assert (row[:, at[2] : at[2] + 32] == 100).all()  # slot 2 alone
     assert (row[:, at[3] : at[3] + 32] == 0).all()  # slot 3 had this half then
     assert (row[:, at[4] : at[4] + 8] == 255).all()
     inactive = picture[TOP : TOP + 32]
@@ -128,12 +130,13 @@ def test_one_slot_and_as_many_as_there_can_be(num_slots) -> None:
 
 
 def test_steps_are_drawn_in_the_colours_of_the_slots(sample) -> None:
+    sample.pred_masks = PixelData(data=halves(1, 3))  # other halves than in the attention
     picture = step_strip(IMAGE, sample, side=64)
     assert picture.shape == (TOP + 64 + 8, 8 + 4 * 70 - 6 + 8, 3)
     colors = palette(4)
     mixed = [(40 + 0.6 * color).astype(np.uint8) for color in colors]
     assert (tile(picture, 0, 64) == 100).all()
-    for column, (first, second) in enumerate([(3, 1), (2, 1), (2, 1)], start=1):
+    for column, (first, second) in enumerate([(3, 1), (2, 1), (1, 3)], start=1):
         drawn = tile(picture, column, 64)
         assert (drawn[:10, :31] == mixed[first]).all()
         assert (drawn[:10, 33:] == mixed[second]).all()
@@ -160,6 +163,19 @@ def test_scores_stand_over_true_and_predicted(sample) -> None:
     for protocol in ('spot320', {'name': 'square128', 'void': 'ignore'}):
         drawn = tile(score_panel(IMAGE, sample, protocol, side=64), 1, 64, top)
         assert ((drawn[:14, :31] == 128).all()) == (protocol != 'spot320')
+
+
+def test_the_line_of_scores_names_each(sample, monkeypatch) -> None:
+    lines = []
+    module = import_module('mmocl.visualization.score_panel')
+    monkeypatch.setattr(module, 'headed', lambda picture, text: lines.append(text) or picture)
+    sample.pred_masks = PixelData(data=halves(2, 2))  # one slot for both objects
+    score_panel(IMAGE, sample, 'square128')
+    scores = image_scores(sample, 'decoder')
+    assert scores.mbo > scores.miou + 0.1
+    assert lines == [
+        f'FG-ARI {scores.fg_ari:z.2f}   mBO {scores.mbo:.2f}   mIoU {scores.miou:.2f}   (square128)'
+    ]
 
 
 def test_images_without_objects_or_without_masks_are_drawn(sample) -> None:
