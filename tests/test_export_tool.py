@@ -1,15 +1,17 @@
 """``tools/export.py`` as a user calls it, and the files that it writes."""
 
+import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmocl.export import ExportedModel, image_shape
+from mmocl.export import ExportedModel, image_shape, parity
 from mmocl.registry import MODELS
 
 pytest.importorskip('onnxscript')
@@ -161,6 +163,41 @@ def test_a_file_that_differs_is_refused(
     monkeypatch.setattr(export, 'max_differences', lambda *_: {'slots': 0.0, 'masks': float('nan')})
     with pytest.raises(ValueError, match=r'differs from the model by more than 0\.0001'):
         export.check(None, 'a.onnx', (8, 8), (1,))
+
+
+def test_options_reach_the_file(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tools import export
+
+    made = []
+
+    def write(model: ExportedModel, path: str, *_: object) -> None:
+        made.append(model)
+        Path(path).touch()
+
+    monkeypatch.setattr(export, 'write_program', write)
+    words = ['export.py', str(ROOT / CONFIG), checkpoint, '--out', str(tmp_path / 'a.pt2')]
+    options = ['--no-check', '--num-slots', '4', '--num-iters', '2', '--seed', '7']
+    monkeypatch.setattr(sys, 'argv', [*words, *options])
+    export.main()
+    (model,) = made
+    noise = torch.randn(1, 4, 32, generator=torch.Generator().manual_seed(7))
+    torch.testing.assert_close(model.noise, noise)
+    assert model.options == {'num_slots': 4, 'num_iters': 2}
+
+
+def test_nan_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ExportedModel(build(), (32, 32))
+
+    def broken(_: str) -> Callable[[torch.Tensor], list[torch.Tensor]]:
+        return lambda images: [
+            value * (math.nan if len(images) == 1 else 1) for value in model(images)
+        ]
+
+    monkeypatch.setattr(parity, '_program', broken)
+    found = parity.max_differences(model, 'a.pt2', (32, 32), (1, 2))
+    assert all(math.isnan(value) for value in found.values())
 
 
 def build(**options) -> torch.nn.Module:

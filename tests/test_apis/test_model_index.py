@@ -138,6 +138,7 @@ def test_an_index_of_ones_own_comes_first(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.delenv('MMOCL_MODEL_INDEX')
     monkeypatch.chdir(folder)
     assert find_model('ours')[1] is not None
+    assert find_model(NAME)[1] == str(folder / 'files/a.pth')  # before that of the repository
     monkeypatch.setenv('MMOCL_MODEL_INDEX', str(tmp_path / 'absent.yml'))
     with pytest.raises(FileNotFoundError, match=r'absent\.yml.*MMOCL_MODEL_INDEX'):
         find_model('ours')

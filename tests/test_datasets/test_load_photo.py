@@ -161,6 +161,17 @@ def test_damaged_orientation_does_not_spoil_a_picture(tmp_path: Path) -> None:
     assert read_photo(path).shape == (6, 8, 3)
 
 
+def test_reduced_decode_keeps_the_short_side_of_an_upright_photograph(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new('RGB', (800, 500)).save(tmp_path / 'a.jpg', exif=exif)
+    for min_side, want in ((251, (800, 500)), (250, (400, 250)), (126, (400, 250)), (9, (100, 63))):
+        results = LoadPhoto(min_side).transform({'img_path': str(tmp_path / 'a.jpg')})
+        assert results['img'].shape == (*want, 3)
+        assert results['img_shape'] == want
+        assert results['ori_shape'] == (800, 500)
+
+
 def test_it_reads_a_folder_of_photographs(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6

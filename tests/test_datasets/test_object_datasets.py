@@ -158,6 +158,15 @@ def test_image_folder(voc: Path) -> None:
         ImageFolder(voc, ['empty'])
 
 
+def test_image_folder_sorts_by_path_and_not_by_name(tmp_path: Path) -> None:
+    names = ['a/z.png', 'b/a.png', 'b/c/b.png', 'c.png']
+    for name in reversed(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (2, 2)).save(tmp_path / name)
+    data = ImageFolder(tmp_path)
+    assert [data.get_data_info(i)['img_id'] for i in range(len(data))] == names
+
+
 def test_image_folder_holds_out_every_tenth_image(tmp_path: Path) -> None:
     for i in range(21):
         Image.new('RGB', (4, 4)).save(tmp_path / f'{i:02}.{"webp" if i % 2 else "jpg"}')

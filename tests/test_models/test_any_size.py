@@ -141,6 +141,13 @@ def test_nothing_changes_at_the_size_of_the_config(name: str, monkeypatch) -> No
     decoder(before.slots.slots, before.target)
 
 
+def test_positions_of_a_coarser_grid_are_averages() -> None:
+    columns = torch.tensor([1.0, 0, 0, 1, 1, 0, 0, 1])
+    positions = columns.expand(8, 8).reshape(1, 64, 1)
+    found = resized_positions(positions, (8, 8), (2, 2))
+    torch.testing.assert_close(found, torch.full((1, 4, 1), 0.5), atol=0.1, rtol=0)
+
+
 def test_positions_keep_their_place() -> None:
     y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing='ij')
     positions = torch.stack([(y + 0.5) / 8, (x + 0.5) / 8], dim=-1).view(1, 64, 2)
