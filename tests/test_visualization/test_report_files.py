@@ -16,7 +16,7 @@ from report_run import CONFIG, NUM_IMAGES, write_run
 
 from mmocl.structures import SlotDataSample
 from mmocl.visualization.report import gather
-from mmocl.visualization.report.gallery import build_model, gallery_image
+from mmocl.visualization.report.gallery import build_data, build_model, gallery_image
 from mmocl.visualization.report.run_files import find_run, last_checkpoint
 from mmocl.visualization.report.scores import find_scores, read_scores
 from mmocl.visualization.report.selection import Choice
@@ -88,6 +88,16 @@ def test_pictures_are_those_of_the_checkpoint(trained) -> None:
             torch.testing.assert_close(value, weights[key], rtol=0, atol=0)
 
 
+def test_the_gallery_reads_images_and_no_cache(tmp_path) -> None:
+    Image.new('RGB', (8, 8)).save(tmp_path / 'a.png')
+    nowhere = {'folder': str(tmp_path / 'nowhere')}
+    caches = {'token_cache': nowhere, 'image_cache': nowhere}
+    dataset = {'type': 'ImageFolder', 'data_root': str(tmp_path), **caches}
+    key, data = build_data(Config({'val_dataloader': {'dataset': dataset}}))
+    assert (key, len(data)) == ('val_dataloader', 1)
+    assert data[0]['img_id'] == 'a.png'
+
+
 def test_the_gallery_shows_what_the_model_saw_and_painted() -> None:
     sample = SlotDataSample(metainfo={'img_id': 'a', 'crop': 'center'})
     masks = torch.zeros(1, 20, 60, dtype=torch.bool)
@@ -130,6 +140,7 @@ def test_a_whole_work_dir(trained) -> None:
     recorded = json.loads((trained / 'scores.json').read_text())['metrics']['square128/fg_ari']
     assert (cell.mean, cell.low is not None) == (recorded, True)
     assert [image.labels for image in report.images] == [['worst 1'], ['best 1'], [], []]
+    assert [len(image.steps) for image in report.images] == [5] * 4  # every update, for the slider
     worst, best = (image.scores['fg_ari']['decoder'] for image in report.images[:2])
     assert worst is not None
     assert best is not None
