@@ -70,7 +70,7 @@ def slot_overlay(
     """
     step = math.ceil(math.sqrt(ids.size / _DRAWN_PIXELS))
     image, ids = image[::step, ::step], ids[::step, ::step]
-    return drawing.overlay(image, np.where(ids == UNSEEN, -1, ids.astype(np.int16)))
+    return drawing.overlay(image, ids)
 
 
 def shown_part(sample: SlotDataSample) -> tuple[int, int, int, int]:
