@@ -1,4 +1,4 @@
-"""Files that would create a folder if they were loaded as Python."""
+"""Files that would create a folder if they, or the config in them, were run as Python."""
 
 import os
 import pickle
@@ -41,6 +41,15 @@ def plain(path: Path, proof: Path) -> Path:
 def newest(path: Path, proof: Path) -> Path:
     """As ``pickle`` writes, without torch, in its newest form."""
     path.write_bytes(pickle.dumps({'state_dict': {}, 'optimizer': Call(proof)}))
+    return path
+
+
+def with_evil_config(path: Path, proof: Path) -> Path:
+    """As ``torch.save`` writes today: weights, and a config that names a function of Python."""
+    backbone = f"dict(type='os.mkdir', path={str(proof)!r})"
+    parts = 'slot_head={}, decoder={}, target={}, losses=[]'
+    text = f"model = dict(type='SlotAutoencoder', backbone={backbone}, {parts})\n"
+    torch.save({'state_dict': {'w': torch.zeros(1)}, 'meta': {'cfg': text}}, path)
     return path
 
 

@@ -23,6 +23,7 @@ from mmocl.apis.model_index import LOCAL_INDEX
 from mmocl.model_files import (
     LoadedCheckpoint,
     PublishedModel,
+    inference_config,
     load_checkpoint,
     trained_config,
     write_published,
@@ -72,13 +73,15 @@ def config_of(args: argparse.Namespace, checkpoint: LoadedCheckpoint) -> Config:
     """The config: a file of the user's, or the checkpoint's own, which is not run.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or the checkpoint's own names what is not registered.
     """
     if args.config:
         return Config.fromfile(args.config)
     config = trained_config(checkpoint, args.checkpoint)
     if config is None:
         raise ValueError(f'{args.checkpoint} has no config; give it with --config.')
+    # What SlotInferencer would refuse to build is not built here either.
+    inference_config(config, args.checkpoint)
     return Config(config)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from evil_files import legacy, zipped
+from evil_files import legacy, with_evil_config, zipped
 from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
@@ -123,6 +123,24 @@ def test_a_config_inside_a_checkpoint_is_not_run(
         monkeypatch.chdir(tmp_path)
         with pytest.raises(ValueError, match='more than plain values, and is not run'):
             tool.main()
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize('door', ['inferencer', 'resolve_model', 'publish_model'])
+def test_a_config_inside_a_checkpoint_calls_only_what_is_registered(
+    door: str, tmp_path: Path, proof: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(with_evil_config(tmp_path / 'evil.pth', proof))
+    words = [path, '--out', str(tmp_path / 'a.safetensors')]
+    monkeypatch.setattr(sys, 'argv', ['publish_model.py', *words])
+    tool = __import__('tools.publish_model', fromlist=['main'])
+    calls = {
+        'inferencer': lambda: SlotInferencer(path, device='cpu'),
+        'resolve_model': lambda: resolve_model(None, path),
+        'publish_model': tool.main,
+    }
+    with pytest.raises(ValueError, match=r"evil\.pth wants .*type='os\.mkdir', which is not regis"):
+        calls[door]()
     assert not proof.exists()
 
 
