@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from mmocl.apis import SlotInferencer, find_model
-from mmocl.model_files import read_published
+from mmocl.model_files import inference_config, read_published
 from tools import publish_model, train
 from tools import test as test_tool
 
@@ -161,3 +161,11 @@ def test_what_does_not_belong_together_is_refused(trained: Path, tmp_path: Path)
         call(publish_model, str(tmp_path / 'bare.pth'), '--out', str(out))
     call(publish_model, str(tmp_path / 'bare.pth'), '--out', str(out), '--config', CONFIG)
     assert read_published(out).seed is None
+
+
+def test_the_model_of_a_slot_backbone_is_inside(tmp_path: Path) -> None:
+    (tmp_path / 'inner.py').write_text('model = ' + repr(Config.fromfile(CONFIG).model.to_dict()))
+    backbone = {'type': 'SlotBackbone', 'model': str(tmp_path / 'inner.py')}
+    found = publish_model.with_inner_model({'type': 'MapBackbone', 'backbone': backbone})
+    assert found['backbone']['model'] == Config.fromfile(CONFIG).model.to_dict()
+    inference_config({'model': {'type': 'SlotAutoencoder', 'backbone': found}}, 'a.safetensors')

@@ -76,13 +76,30 @@ def config_of(args: argparse.Namespace, checkpoint: LoadedCheckpoint) -> Config:
         ValueError: If there is none, or the checkpoint's own names what is not registered.
     """
     if args.config:
-        return Config.fromfile(args.config)
+        config = Config.fromfile(args.config)
+        config.model.backbone = with_inner_model(config.model.get('backbone'))
+        return config
     config = trained_config(checkpoint, args.checkpoint)
     if config is None:
         raise ValueError(f'{args.checkpoint} has no config; give it with --config.')
     # What SlotInferencer would refuse to build is not built here either.
     inference_config(config, args.checkpoint)
     return Config(config)
+
+
+def with_inner_model(backbone: Any) -> Any:
+    """A backbone's config with the model of a SlotBackbone in it, in place of its config file."""
+    if not isinstance(backbone, dict):
+        return backbone
+    changed = {**backbone}
+    if isinstance(changed.get('model'), str):
+        changed['model'] = Config.fromfile(changed['model']).model.to_dict()
+    if isinstance(changed.get('model'), dict):
+        inner = with_inner_model(changed['model'].get('backbone'))
+        changed['model'] = {**changed['model'], 'backbone': inner}
+    if 'backbone' in changed:
+        changed['backbone'] = with_inner_model(changed['backbone'])
+    return changed
 
 
 def published(

@@ -123,7 +123,8 @@ def inference_config(config: Mapping[str, Any], name: str) -> Config:
     """What an inferencer needs of a config that came inside a file of weights.
 
     MMEngine would import and call any function of Python that a ``type`` names; here only what is
-    registered may be named, and no file of Python.
+    registered may be named, no file of Python, and neither another config, which could name both,
+    nor a model to be downloaded.
 
     Args:
         config: Plain values.
@@ -135,6 +136,11 @@ def inference_config(config: Mapping[str, Any], name: str) -> Config:
     kept = {key: config[key] for key in _FOR_INFERENCE if key in config}
     if not isinstance(kept.get('model'), dict):
         raise ValueError(f'The config in {name} has no model; give the config file too.')
+    if kept.get('default_scope', 'mmocl') not in _SCOPES:
+        raise ValueError(
+            f'The config in {name} wants default_scope={kept["default_scope"]!r}, expected one of '
+            f'{_SCOPES}; give the config file too.'
+        )
     registered = {scope: set(_registered(scope)) for scope in _SCOPES}
     for where, part in _parts(kept, 'config'):
         for key in ('type', '_scope_'):
@@ -145,12 +151,25 @@ def inference_config(config: Mapping[str, Any], name: str) -> Config:
                     'file too.'
                 )
         for key, value in part.items():
-            if isinstance(value, str) and value.lower().endswith('.py'):
+            if isinstance(value, str) and (kind := _elsewhere(key, value)):
                 raise ValueError(
-                    f'The config in {name} wants the Python file {where}.{key}={value!r}, which is '
-                    'not run; give the config file too.'
+                    f'The config in {name} wants {kind} {where}.{key}={value!r}, which is not '
+                    'read; give the config file too.'
                 )
     return Config(kept)
+
+
+def _elsewhere(key: str, value: str) -> str | None:
+    """What a value names that is not in the file and could run code; None if it is nothing such."""
+    if value.lower().endswith('.py'):
+        return 'the Python file'
+    if key == 'model':  # of a SlotBackbone; YAML and JSON may have a _base_ of Python
+        return 'the config file'
+    if key == 'model_name' and ':' in value:  # timm's hf-hub: and local-dir:
+        return 'a model from elsewhere,'
+    if key == 'checkpoint_path' and value:  # of mmseg's TIMMBackbone: a pickle, read as one
+        return 'a file of weights,'
+    return None
 
 
 def _is_known(key: str, value: Any, registered: Mapping[str, set[str]]) -> bool:

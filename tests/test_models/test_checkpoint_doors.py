@@ -152,6 +152,9 @@ def test_a_config_inside_a_checkpoint_calls_only_what_is_registered(
         ({'type': ['os.mkdir']}, 'os.mkdir'),
         ({**CONV, '_scope_': 'subprocess'}, 'subprocess'),
         ({'type': 'SlotBackbone', 'model': 'evil.py'}, 'the Python file .*evil.py'),
+        ({'type': 'SlotBackbone', 'model': 'evil.json'}, 'the config file .*evil.json'),
+        ({'type': 'TimmBackbone', 'model_name': 'hf-hub:a/b'}, 'a model from elsewhere, .*hf-hub'),
+        ({'type': 'TimmBackbone', 'checkpoint_path': 'a.pth'}, 'a file of weights, .*a.pth'),
     ],
 )
 def test_a_config_inside_a_published_file_calls_only_what_is_registered(
@@ -159,6 +162,7 @@ def test_a_config_inside_a_published_file_calls_only_what_is_registered(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'evil.py').write_text(f"__import__('os').mkdir({str(proof)!r})")
+    (tmp_path / 'evil.json').write_text('{"_base_": "evil.py", "model": {"type": "A"}}')
     part = {key: str(proof) if value == 'PROOF' else value for key, value in part.items()}
     weights = MODELS.build(MODEL).state_dict()
     for where in ('backbone', 'pipeline'):
@@ -168,6 +172,9 @@ def test_a_config_inside_a_published_file_calls_only_what_is_registered(
         write_published('a.safetensors', PublishedModel(config, weights))
         with pytest.raises(ValueError, match=rf'a\.safetensors wants .*{named}'):
             SlotInferencer('a.safetensors', device='cpu')
+    write_published('a.safetensors', PublishedModel({'model': MODEL, 'default_scope': 'os'}, weights))
+    with pytest.raises(ValueError, match=r"wants default_scope='os', expected one of \('mmocl', "):
+        SlotInferencer('a.safetensors', device='cpu')
     assert not proof.exists()
 
 
