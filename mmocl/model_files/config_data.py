@@ -10,11 +10,14 @@ import mmengine.registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 
+from mmocl.require_module import require_module
+
 # A tuple in JSON, which has none: constructors may tell it from a list.
 _TUPLE = '__tuple__'
 # What an inferencer reads of a config. The rest is kept in a file to be read by people.
 _FOR_INFERENCE = ('default_scope', 'model', 'test_dataloader')
-_SCOPES = ('mmocl', 'mmengine', 'mmcv', 'mmseg')
+# MMEngine is the last one: importing the others registers layers of MMCV there.
+_SCOPES = ('mmocl', 'mmcv', 'mmseg', 'mmengine')
 
 
 def config_from_text(text: str) -> dict[str, Any]:
@@ -131,6 +134,7 @@ def inference_config(config: Mapping[str, Any], name: str) -> Config:
         name: The file, for messages.
 
     Raises:
+        ImportError: If it names mmsegmentation, which is not installed.
         ValueError: If the config has no model, or names something else.
     """
     kept = {key: config[key] for key in _FOR_INFERENCE if key in config}
@@ -141,8 +145,12 @@ def inference_config(config: Mapping[str, Any], name: str) -> Config:
             f'The config in {name} wants default_scope={kept["default_scope"]!r}, expected one of '
             f'{_SCOPES}; give the config file too.'
         )
+    parts = list(_parts(kept, 'config'))
+    if kept.get('default_scope') == 'mmseg' or any(_names_mmseg(part) for _, part in parts):
+        # Only then, since it takes long. Its registries are not there before.
+        require_module('mmseg.registry', 'segmentation', wanted_by=f'The config in {name}')
     registered = {scope: set(_registered(scope)) for scope in _SCOPES}
-    for where, part in _parts(kept, 'config'):
+    for where, part in parts:
         for key in ('type', '_scope_'):
             if key in part and not _is_known(key, part[key], registered):
                 raise ValueError(
@@ -181,6 +189,10 @@ def _is_known(key: str, value: Any, registered: Mapping[str, set[str]]) -> bool:
     if scope:
         return name in registered.get(scope, set()) | registered['mmengine']
     return any(name in names for names in registered.values())
+
+
+def _names_mmseg(part: Mapping[str, Any]) -> bool:
+    return part.get('_scope_') == 'mmseg' or str(part.get('type')).startswith('mmseg.')
 
 
 def _registered(scope: str) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """Every way to load weights refuses a pickle that would run code."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -172,7 +174,9 @@ def test_a_config_inside_a_published_file_calls_only_what_is_registered(
         write_published('a.safetensors', PublishedModel(config, weights))
         with pytest.raises(ValueError, match=rf'a\.safetensors wants .*{named}'):
             SlotInferencer('a.safetensors', device='cpu')
-    write_published('a.safetensors', PublishedModel({'model': MODEL, 'default_scope': 'os'}, weights))
+    write_published(
+        'a.safetensors', PublishedModel({'model': MODEL, 'default_scope': 'os'}, weights)
+    )
     with pytest.raises(ValueError, match=r"wants default_scope='os', expected one of \('mmocl', "):
         SlotInferencer('a.safetensors', device='cpu')
     assert not proof.exists()
@@ -198,6 +202,29 @@ def test_a_good_file_passes(tmp_path: Path) -> None:
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'a.pth')
     with pytest.raises(ValueError, match=r'a\.pth has no config inside; give the config file too'):
         SlotInferencer(str(tmp_path / 'a.pth'))
+
+
+def test_a_file_with_a_backbone_of_mmsegmentation_needs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('mmseg')
+    resnet = {'type': 'mmseg.ResNetV1c', 'depth': 18, 'stem_channels': 8, 'base_channels': 8}
+    backbone = {**resnet, 'norm_cfg': {'type': 'BN'}, 'num_stages': 1}
+    backbone |= {'strides': (1,), 'dilations': (1,), 'out_indices': (0,)}
+    model = {**MODEL, 'backbone': backbone, 'target': {'type': 'PixelTarget', 'patch_size': 4}}
+    model['decoder'] = {**MODEL['decoder'], 'grid': (4, 4)}
+    path = tmp_path / 'a.safetensors'
+    config = {'model': model, 'test_dataloader': DATA}
+    write_published(path, PublishedModel(config, MODELS.build(model).state_dict()))
+    # In a process that has not imported mmsegmentation yet.
+    code = 'import sys; from mmocl.apis import SlotInferencer; SlotInferencer(sys.argv[1])'
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, '-W', 'ignore', '-c', code, str(path)]
+    found = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr[-2000:]
+    monkeypatch.setitem(sys.modules, 'mmseg.registry', None)
+    with pytest.raises(ImportError, match=r"a\.safetensors needs mmseg, .* pip install 'mmocl\["):
+        SlotInferencer(path)
 
 
 def header(path: Path, change: dict) -> None:
