@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 
+from mmocl.apis import SlotInferencer
 from mmocl.export import ExportedModel, image_shape, parity
 from mmocl.registry import MODELS
 
@@ -214,12 +216,25 @@ def test_the_wrapper_is_the_model_with_one_start() -> None:
     slots, masks, attention, weights = exported(images.float())
     assert exported.noise.shape == (1, 5, 32)
     inputs = model.data_preprocessor({'inputs': images})['inputs']
-    noise = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(5)).expand(3, -1, -1)
+    noise = model.slot_head.initializer.seeded_noise(3, seed=5)
     output = model.run(inputs, num_iters=2, noise=noise)
     torch.testing.assert_close(slots, output.slots.slots)
     torch.testing.assert_close(masks, output.decoded.masks)
     torch.testing.assert_close(attention.flatten(2), output.slots.attn)
     torch.testing.assert_close(weights, output.slots.state.log_weight.exp())
+
+
+def test_the_wrapper_gives_what_an_inferencer_gives() -> None:
+    config = Config.fromfile(ROOT / CONFIG)
+    # No multiple of 16, of which PyTorch draws in another order.
+    config.model.slot_head.slot_dim = 24
+    inferencer = SlotInferencer(config, device='cpu', show_progress=False)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    (want,) = inferencer(image, seed=3, num_slots=4)['predictions']
+    exported = ExportedModel(inferencer.model, (32, 32), num_slots=4, seed=3)
+    slots, masks, _, _ = exported(torch.tensor(image).permute(2, 0, 1)[None].float())
+    np.testing.assert_allclose(slots[0], want['slots'], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(masks[0], want['masks'], rtol=1e-5, atol=1e-5)
 
 
 def test_pruned_slots_get_nothing() -> None:

@@ -16,9 +16,9 @@ class ExportedModel(nn.Module):
     """A model as a function of images alone, for ONNX and ``torch.export``.
 
     The data preprocessor is a part of it: images are RGB in [0, 255]. Random starts of slots are
-    drawn once, from ``seed``, and kept: all images of all batches start from the same draws, so
-    that the slots of an image depend on nothing but the image. Slots that a mixture prunes get no
-    mask and no attention.
+    drawn once, from ``seed`` as :class:`~mmocl.apis.SlotInferencer` does, and kept: all images of
+    all batches start from the same draws, so that the slots of an image depend on nothing but the
+    image. Slots that a mixture prunes get no mask and no attention.
 
     Args:
         model: A model of slots, in evaluation mode from here on.
@@ -45,37 +45,18 @@ class ExportedModel(nn.Module):
         super().__init__()
         self.model: Any = model.eval().requires_grad_(False)
         self.options = {'num_slots': num_slots, 'num_iters': num_iters}
-        self.register_buffer('noise', None)
         device = next(model.parameters()).device
+        noise = self.model.slot_head.initializer.seeded_noise(1, num_slots, seed)
+        self.register_buffer('noise', None if noise is None else noise.to(device))
         images = 255 * torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(seed))
         images = images.to(device)
         with torch.no_grad():
-            drawn = self._drawn(images)
-            if drawn is not None:
-                generator = torch.Generator().manual_seed(seed)
-                self.noise = torch.randn(drawn, generator=generator).to(device)
             for first, second in zip(self(images), self(images), strict=True):
                 if not torch.equal(first, second):
                     raise ValueError(
                         f'{type(self.model.slot_head).__name__} draws random numbers of its own, '
                         'which an exported model cannot; only those of an initializer are kept.'
                     )
-
-    def _drawn(self, images: Tensor) -> tuple[int, ...] | None:
-        """Shape of what the initializer draws for an image; None if it draws nothing."""
-        initializer = self.model.slot_head.initializer
-        draw, shapes = initializer.draw, []
-
-        def record(like: Tensor, shape: tuple[int, ...], noise: Tensor | None) -> Tensor:
-            shapes.append(shape)
-            return draw(like, shape, noise)
-
-        initializer.draw = record
-        try:
-            self._encode(images)
-        finally:
-            del initializer.draw
-        return shapes[0] if shapes else None
 
     def forward(
         self, image: Float[Tensor, 'B 3 H W']
