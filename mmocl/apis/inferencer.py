@@ -123,7 +123,7 @@ class SlotInferencer(BaseInferencer):
             if sample is not None:
                 pictures.append(picture)
                 samples.append(sample)
-            elif single and picture.error is not None:
+            elif single and not samples and picture.error is not None:
                 raise picture.error
             else:
                 failed.append({'path': str(picture.path), 'reason': str(picture.error)})

@@ -14,6 +14,8 @@ from mmocl.datasets.transforms import MAX_PIXELS, PHOTO_SUFFIXES, CorruptImageEr
 from mmocl.datasets.transforms.load_photo import require_pixels
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
+# Headers of videos may tell some frames more than there are, long ones up to a fiftieth.
+_FRAMES_OFF = 2
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,11 @@ def _as_picture(array: np.ndarray, position: int) -> UInt8[np.ndarray, 'H W 3']:
 
 
 def _read_frames(source: Source, max_pixels: int | None) -> Iterator[Picture]:
-    """Decode a video frame by frame; OpenCV turns them upright."""
+    """Decode a video frame by frame; OpenCV turns them upright.
+
+    Raises:
+        CorruptImageError: At the end, if there were fewer frames than the header tells.
+    """
     video = cv2.VideoCapture(str(source.path))
     position = 0
     try:
@@ -197,3 +203,8 @@ def _read_frames(source: Source, max_pixels: int | None) -> Iterator[Picture]:
         video.release()
     if not position:
         raise CorruptImageError(f'cannot decode video {source.path}: no frame can be read')
+    if source.num_pictures - position > max(_FRAMES_OFF, source.num_pictures // 50):
+        raise CorruptImageError(
+            f'cannot decode all of video {source.path}: {position} of {source.num_pictures} frames '
+            'can be read'
+        )

@@ -367,6 +367,18 @@ def test_videos_give_their_frames(inferencer, monkeypatch, tmp_path) -> None:
     assert (len(both['predictions']), len(both['failed'])) == (3, 1)
 
 
+def test_a_video_that_ends_too_early_is_told(inferencer, tmp_path) -> None:
+    _video(tmp_path / 'clip.avi', [noise_image(48, 80, seed=i) for i in range(12)])
+    content = (tmp_path / 'clip.avi').read_bytes()
+    (tmp_path / 'clip.avi').write_bytes(content[: len(content) // 2])
+    result = inferencer(tmp_path / 'clip.avi', draw=False)
+    num_read = len(result['predictions'])
+    assert 0 < num_read < 10
+    (failure,) = result['failed']
+    assert failure['path'] == str(tmp_path / 'clip.avi')
+    assert failure['reason'].endswith(f'{num_read} of 12 frames can be read')
+
+
 def test_a_stream_reads_no_more_than_a_batch_ahead(inferencer, folder, monkeypatch) -> None:
     read = []
     import mmocl.apis.pictures as pictures
