@@ -1,6 +1,7 @@
 """Pages of the site: their links, and that the API reference leaves nothing out."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -61,3 +62,13 @@ def test_the_reference_shows_every_package() -> None:
         names = [t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
         if '__all__' in names and name not in NOT_SHOWN:
             assert name in shown, f'docs/api.md lacks {name}'
+
+
+def test_no_text_file_has_marks_of_a_merge() -> None:
+    if not (ROOT / '.git').exists():
+        pytest.skip('not a clone: nothing says which files are tracked')
+    # The pattern does not match itself.
+    command = ['git', 'grep', '-nIE', '^(<{7}|>{7}|={7}$)']
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode in (0, 1), found.stderr
+    assert found.stdout == ''
