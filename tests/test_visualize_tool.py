@@ -60,6 +60,25 @@ def test_test_images_are_drawn(checkpoint, tmp_path, monkeypatch, capsys) -> Non
         draw('d', '--num-images', '0')
 
 
+def test_an_image_may_be_in_a_folder(checkpoint, tmp_path, monkeypatch) -> None:
+    (tmp_path / 'photos/sub').mkdir(parents=True)
+    Image.new('RGB', (40, 30), 'red').save(tmp_path / 'photos/sub/a.jpg')
+    dataset = {'type': 'ImageFolder', 'data_root': str(tmp_path / 'photos')}
+    dataset['pipeline'] = [
+        {'type': 'LoadImage'},
+        {'type': 'ResizeCrop', 'size': 32},
+        {'type': 'PackSlotInputs'},
+    ]
+    config = Config.fromfile(CONFIG)
+    config.test_dataloader.dataset = dataset
+    config.dump(tmp_path / 'config.py')
+    call(
+        monkeypatch, visualize, str(tmp_path / 'config.py'), checkpoint, '--device', 'cpu',
+        '--out-dir', str(tmp_path / 'out'), '--panels', 'overview',
+    )  # fmt: skip
+    assert (tmp_path / 'out/sub/a.jpg.png').is_file()
+
+
 def test_the_protocol_is_that_of_the_config() -> None:
     assert visualize.protocol_of(Config.fromfile(CONFIG)) == 'square128'
     coco = Config.fromfile(ROOT / 'configs/psa/psa_dino_mlp_small.py')

@@ -58,14 +58,15 @@ def main() -> None:
     set_random_seed(args.seed)
     protocol = args.protocol or protocol_of(cfg)
     out_dir = Path(args.out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
     options = {'num_slots': args.num_slots, 'num_iters': args.num_iters}
     loader = Runner.build_dataloader(cfg.test_dataloader)
     bar = ProgressBar(min(args.num_images, len(loader.dataset)))
     slots, active, crops = [], [], []
     for image, sample in predictions(model, loader, args.num_images, options):
         picture = draw_panels(image, sample, args.panels, protocol, args.side)
-        Image.fromarray(picture).save(out_dir / f'{sample.img_id}.png')
+        out = out_dir / f'{sample.img_id}.png'
+        out.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(out)
         if args.embedding:
             slots.append(sample.pred_slots.slots.float().numpy(force=True))
             active.append(sample.pred_slots.active.numpy(force=True))
