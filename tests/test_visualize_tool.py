@@ -99,5 +99,12 @@ def test_slots_of_a_dump_are_drawn(tmp_path, monkeypatch) -> None:
     call(monkeypatch, plot_slots, str(tmp_path), str(out), '--num-images', '4', '--size', '300')
     wanted = slot_embedding(slots[:4], active[:4], size=300)
     assert (np.asarray(Image.open(out)) == wanted).all()
+    # tools/infer.py names the images otherwise.
+    np.savez(tmp_path / 'infer.npz', names=names, slots=slots, weights=active, active=active)
+    call(
+        monkeypatch, plot_slots, str(tmp_path / 'infer.npz'), str(out),
+        '--num-images', '4', '--size', '300',
+    )  # fmt: skip
+    assert (np.asarray(Image.open(out)) == wanted).all()
     with pytest.raises(ValueError, match='--size must be at least 1, got 0'):
         call(monkeypatch, plot_slots, str(tmp_path), str(out), '--size', '0')

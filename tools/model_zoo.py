@@ -13,8 +13,8 @@ TEXT = """\
 All configs, with what was run of them here: the first score of each beside that of the untrained
 model, and the overlap with objects (mBO_i), as means over seeds with the range in brackets. Most
 runs are short ones on two CPU cores, on small data: **they compare configs with each other, and not
-with published figures**. Scores of masks are those of the named [protocol](evaluation.md#protocols).
-Every score, its command, commit and hardware stand in the README of the method.
+with published figures**. Scores of masks are under the named [protocol](evaluation.md#protocols);
+all scores, their commands, commits and hardware stand in the README of the method.
 
 This page is written by `python tools/results.py tables` from `configs/*/metafile.yml`.
 """

@@ -1,7 +1,7 @@
 """Draw the slots of a dump as points: ``python tools/plot_slots.py SLOTS.npz OUT.png``.
 
-The dump is what ``tools/dump_slots.py`` wrote; no model is run. Points have the colours of their
-slots, and axes say how much of the variance of the slots they show.
+The dump is what ``tools/dump_slots.py`` or ``tools/infer.py`` wrote; no model is run. Points have
+the colours of their slots, and axes say how much of the variance of the slots they show.
 """
 
 import argparse

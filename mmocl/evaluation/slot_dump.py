@@ -95,7 +95,7 @@ class SlotDump:
 
     @classmethod
     def load(cls, path: str | Path, attention: bool = True) -> 'SlotDump':
-        """Read a file.
+        """Read a file, also one of ``tools/infer.py``, which calls ``img_id`` ``names``.
 
         Args:
             path: The .npz file, or a folder with ``slots.npz``.
@@ -113,6 +113,8 @@ class SlotDump:
         try:
             with np.load(file_path) as file:
                 arrays = {n: file[n] for n in file.files if attention or n != 'attn'}
+            if 'names' in arrays:
+                arrays.setdefault('img_id', arrays['names'])
             missing = {'img_id', 'slots', 'active'} - arrays.keys()
             if missing:
                 raise ValueError(f'it lacks {sorted(missing)} and holds {sorted(arrays)}')
@@ -133,8 +135,8 @@ class SlotDump:
             )
         except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f'{file_path} is no slot dump, as SlotDumpMetric or tools/dump_slots.py write it: '
-                f'{error}'
+                f'{file_path} is no slot dump, as SlotDumpMetric, tools/dump_slots.py or '
+                f'tools/infer.py write it: {error}'
             ) from error
 
     def choose(self, num_images: int, seed: int) -> 'SlotDump':
