@@ -150,11 +150,16 @@ def test_what_does_not_belong_together_is_refused(trained: Path, tmp_path: Path)
     file = tmp_path / 'scores.json'
     for content, match in (
         ({**scores, 'steps': 9}, r"of another checkpoint: .* \('iter_2\.pth', 0, 9\), expected"),
+        ({**scores, 'checkpoint_sha256': '0' * 64}, r'another checkpoint: SHA-256 0{64}, but .*iter_2'),
         ({'ari': 1}, 'holds no results of tools/test.py --out'),
     ):
         file.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=match):
             publish(trained, out, '--metrics', str(file))
+    # Files of older versions do not say which weights were scored.
+    older = {key: value for key, value in scores.items() if key != 'checkpoint_sha256'}
+    file.write_text(json.dumps(older))
+    publish(trained, out, '--metrics', str(file))
     content = torch.load(trained / 'iter_2.pth', weights_only=False)
     torch.save({'state_dict': content['state_dict']}, tmp_path / 'bare.pth')
     with pytest.raises(ValueError, match=r'bare\.pth has no config; give it with --config'):

@@ -20,6 +20,7 @@ from mmengine.registry import init_default_scope
 from provenance import current_commit, versions
 
 from mmocl.apis.model_index import LOCAL_INDEX
+from mmocl.file_digest import file_digest
 from mmocl.model_files import (
     LoadedCheckpoint,
     PublishedModel,
@@ -151,6 +152,11 @@ def results_of(file: Path, checkpoint: Path, facts: Mapping[str, Any]) -> dict[s
     if told != wanted:
         raise ValueError(
             f'{file} is of another checkpoint: file, seed and steps are {told}, expected {wanted}.'
+        )
+    digest = content.get('checkpoint_sha256')  # older files lack it
+    if digest is not None and digest != (found := file_digest(checkpoint)):
+        raise ValueError(
+            f'{file} is of another checkpoint: SHA-256 {digest}, but {checkpoint} has {found}.'
         )
     about = {key: content.get(key) for key in ('command', 'commit', 'hardware', 'data', 'options')}
     about['command'] = shlex.join(portable(shlex.split(about['command'] or '')))

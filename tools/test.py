@@ -21,6 +21,7 @@ from mmocl.engine.cpu_processes import cpu_processes
 from mmocl.engine.require_segmentation import require_segmentation
 from mmocl.evaluation.json_values import null_for_nan
 from mmocl.evaluation.protocols import PROTOCOLS, protocol_passes
+from mmocl.file_digest import file_digest
 from mmocl.model_files import load_checkpoint, trained_config
 from mmocl.models.checkpoint import without_pretrained
 
@@ -129,6 +130,7 @@ def about(cfg: Config, args: argparse.Namespace) -> dict[str, Any]:
         'config': args.config,
         'options': {k: v for k, v in (args.cfg_options or {}).items() if k not in RANDOM},
         'checkpoint': args.checkpoint,
+        'checkpoint_sha256': file_digest(args.checkpoint),
         'training_seed': meta.get('seed'),
         'test_seed': None,
         'steps': meta.get('iter'),

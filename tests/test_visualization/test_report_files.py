@@ -212,10 +212,19 @@ def test_scores_of_another_run_are_refused(work_dir) -> None:
         gather(work_dir, scores=path, num_images=0)
     with pytest.raises(ValueError, match=r'checkpoint .*iter_4.pth instead of .*iter_2.pth'):
         gather(work_dir, work_dir / 'iter_2.pth', work_dir / 'scores.json', num_images=0)
+    # Another training in the same folder, where scores.json names the file that is compared.
     other = torch.load(work_dir / 'iter_2.pth', weights_only=False)
     torch.save(other, work_dir / 'iter_4.pth')
+    here = str(work_dir / 'iter_4.pth')
+    for named in (content['checkpoint'], here):
+        path.write_text(json.dumps({**content, 'checkpoint': named, 'records': {}}))
+        with pytest.raises(ValueError, match=r'iter_4.pth with SHA-256 \w{12}\.\.\. instead of'):
+            gather(work_dir, scores=path, num_images=0)
+    # Files of older versions say no digest.
+    del content['checkpoint_sha256']
+    path.write_text(json.dumps({**content, 'records': {}}))
     with pytest.raises(ValueError, match=r'checkpoint .*iter_4.pth instead of .*moved/iter_4.pth'):
-        gather(work_dir, scores=work_dir / 'scores.json', num_images=0)
+        gather(work_dir, scores=path, num_images=0)
     # Not asked for, they are no error, but named.
     report = gather(work_dir, work_dir / 'iter_2.pth', num_images=0)
     assert 'iter_4.pth' in report.missing['scores'][0].why

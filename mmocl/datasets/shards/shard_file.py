@@ -65,9 +65,3 @@ def record_path(path: Path) -> Path:
 def encoded(content: dict[str, Any]) -> bytes:
     """Bytes of a JSON file."""
     return (json.dumps(content, indent=1, sort_keys=True) + '\n').encode()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -12,9 +12,10 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from safetensors import SafetensorError, safe_open
 
-from mmocl.datasets.shards.shard_file import file_digest, recorded_digest
+from mmocl.datasets.shards.shard_file import recorded_digest
 from mmocl.datasets.shards.shard_plan import FORMAT, ShardPlan
 from mmocl.datasets.shards.shard_writer import MANIFEST
+from mmocl.file_digest import file_digest
 
 # Bytes that take a while to read.
 _MUCH = 4e9

@@ -16,13 +16,13 @@ from torch import Tensor
 from mmocl.datasets.shards.differences import differences
 from mmocl.datasets.shards.shard_file import (
     encoded,
-    file_digest,
     record_path,
     recorded_digest,
     write_atomically,
     write_shard,
 )
 from mmocl.datasets.shards.shard_plan import ShardPlan
+from mmocl.file_digest import file_digest
 
 PLAN, MANIFEST = 'plan.json', 'manifest.json'
 # What write_atomically leaves when it is killed.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmocl.evaluation.metrics import CollapseMetric
+from mmocl.file_digest import file_digest
 from mmocl.structures import MASK_SOURCES
 from mmocl.visualization.report.content import Curve, Score, ScoreTable
 from mmocl.visualization.report.run_files import RunFiles
@@ -78,12 +79,16 @@ def not_of_run(scores: ScoreFile, run: RunFiles) -> list[str]:
     if config != run.name:
         found.append(f'config {config} instead of {run.name}')
     if run.checkpoint is not None:
-        same = scored.name == run.checkpoint.name
-        if same and scored.is_file():
-            # Work dirs may be moved and copied.
+        same = named = scored.name == run.checkpoint.name
+        digest = content.get('checkpoint_sha256')
+        if digest is not None:
+            # Work dirs may be moved and copied, and another training may write into them.
+            same = digest == file_digest(run.checkpoint)
+        elif same and scored.is_file():
             same = filecmp.cmp(scored, run.checkpoint, shallow=False)
         if not same:
-            found.append(f'checkpoint {scored} instead of {run.checkpoint}')
+            was = f' with SHA-256 {digest[:12]}...' if named and digest is not None else ''
+            found.append(f'checkpoint {scored}{was} instead of {run.checkpoint}')
     seed = (run.config.get('randomness') or {}).get('seed')
     given = content.get('training_seed')
     if None not in (seed, given) and seed != given:
