@@ -190,6 +190,26 @@ def test_data_that_is_not_there_leaves_the_pictures_out(work_dir) -> None:
     assert not report.images
 
 
+def test_modules_that_are_not_there_leave_the_pictures_out(work_dir) -> None:
+    def why(options: dict) -> str:
+        report = gather(work_dir, num_images=2, device='cpu', options=options)
+        assert report.charts
+        assert not report.images
+        return report.missing['gallery'][0].why
+
+    # As of mmsegmentation, whose data is not looked for.
+    data = {'test_dataloader.dataset': {'_delete_': True, 'type': 'PascalVOCDataset'}}
+    scope = {'default_scope': 'mmseg'}
+    segmentor = {'_delete_': True, 'type': 'EncoderDecoder', 'decode_head': {'type': 'FCNHead'}}
+    found = why({**data, **scope, 'model': segmentor})
+    assert found == 'models of type EncoderDecoder give no attention of every update'
+    found = why({**data, **scope})
+    assert found.startswith('the test data cannot be read: PascalVOCDataset is not in the')
+    found = why({'model.decoder': {'_delete_': True, 'type': 'NoDecoder'}})
+    assert found.startswith('the model cannot be built: ')
+    assert 'NoDecoder is not in the' in found
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused(work_dir) -> None:
     weights = {'state_dict': {'other': torch.zeros(1)}}
     torch.save(weights, work_dir / 'other.pth')

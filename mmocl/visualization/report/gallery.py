@@ -46,6 +46,8 @@ def build_data(config: Config) -> tuple[str, Any]:
 
     Raises:
         FileNotFoundError: If the data is not there.
+        ImportError: If it is of a library that is not there.
+        KeyError: If it is not known.
         ValueError: If the config has no data, or it does not fit its folder.
     """
     init_default_scope('mmocl')
@@ -59,10 +61,22 @@ def build_data(config: Config) -> tuple[str, Any]:
     return keys[0], DATASETS.build(dataset)
 
 
-def build_model(config: Config, checkpoint: str, device: str) -> nn.Module | None:
-    """The trained model of a config; None if it is none whose updates can be shown.
+def shows_updates(config: Config) -> bool:
+    """Whether the updates of the config's model can be shown; nothing is built."""
+    init_default_scope('mmocl')
+    try:
+        kind = MODELS.find(config.model.type)
+    except ImportError:  # a library that is not there
+        return False
+    return isinstance(kind, type) and issubclass(kind, SlotAutoencoder | SlotSetPredictor)
+
+
+def build_model(config: Config, checkpoint: str, device: str) -> nn.Module:
+    """The trained model of a config.
 
     Raises:
+        ImportError: If a part of it is of a library that is not there.
+        KeyError: If a part of it is not known.
         ValueError: If the checkpoint does not fit.
     """
     init_default_scope('mmocl')
@@ -70,8 +84,6 @@ def build_model(config: Config, checkpoint: str, device: str) -> nn.Module | Non
     if 'backbone' in settings:
         settings['backbone'] = without_pretrained(settings['backbone'])
     model = MODELS.build(settings)
-    if not isinstance(model, SlotAutoencoder | SlotSetPredictor):
-        return None
     load_trained(model, checkpoint, 'the model of the config')
     return model.to(device).eval()
 

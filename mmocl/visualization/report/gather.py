@@ -29,6 +29,7 @@ from mmocl.visualization.report.gallery import (
     gallery_image,
     look,
     other_images,
+    shows_updates,
 )
 from mmocl.visualization.report.run_files import RunFiles, find_run
 from mmocl.visualization.report.scores import ScoreFile
@@ -174,20 +175,28 @@ def _gallery(
         return lacking('no images were asked for (--num-images 0)')
     if run.checkpoint is None:
         return lacking('there is no checkpoint in the work dir', train_command(run))
-    try:
-        loader, data = build_data(run.config)
-    except (OSError, ValueError) as error:
-        return lacking(f'the test data cannot be read: {error}')
-    model = build_model(run.config, str(run.checkpoint), device or get_device())
-    if model is None:
+    if not shows_updates(run.config):
         kind = run.config.model.type
         return lacking(f'models of type {kind} give no attention of every update')
+    try:
+        loader, data = build_data(run.config)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        return lacking(f'the test data cannot be read: {_reason(error)}')
+    try:
+        model = build_model(run.config, str(run.checkpoint), device or get_device())
+    except (KeyError, ImportError) as error:
+        return lacking(f'the model cannot be built: {_reason(error)}')
     prefix, choices, why = _choices(file, data, num_images)
     if why:
         missing['gallery'] = [Missing('Scores of these images', why)]
     seen = look(model, data, choices, progress)
     pictures = [gallery_image(choice, *pair) for choice, pair in zip(choices, seen, strict=True)]
     return pictures, [sample for _, sample in seen], _how_chosen(loader, choices, prefix)
+
+
+def _reason(error: Exception) -> str:
+    """The message of an error; a KeyError would quote it."""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
 def _choices(file: ScoreFile | None, data: Any, wanted: int) -> tuple[str, list[Choice], str]:
