@@ -150,7 +150,10 @@ def test_what_does_not_belong_together_is_refused(trained: Path, tmp_path: Path)
     file = tmp_path / 'scores.json'
     for content, match in (
         ({**scores, 'steps': 9}, r"of another checkpoint: .* \('iter_2\.pth', 0, 9\), expected"),
-        ({**scores, 'checkpoint_sha256': '0' * 64}, r'another checkpoint: SHA-256 0{64}, but .*iter_2'),
+        (
+            {**scores, 'checkpoint_sha256': '0' * 64},
+            r'another checkpoint: SHA-256 0{64}, but .*iter_2',
+        ),
         ({'ari': 1}, 'holds no results of tools/test.py --out'),
     ):
         file.write_text(json.dumps(content))

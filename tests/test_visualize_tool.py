@@ -60,7 +60,9 @@ def test_test_images_are_drawn(checkpoint, tmp_path, monkeypatch, capsys) -> Non
         draw('d', '--num-images', '0')
 
 
-def test_an_image_may_be_in_a_folder(checkpoint, tmp_path, monkeypatch) -> None:
+def test_images_may_be_in_folders_and_caches_may_be_missing(
+    checkpoint, tmp_path, monkeypatch
+) -> None:
     (tmp_path / 'photos/sub').mkdir(parents=True)
     Image.new('RGB', (40, 30), 'red').save(tmp_path / 'photos/sub/a.jpg')
     dataset = {'type': 'ImageFolder', 'data_root': str(tmp_path / 'photos')}
@@ -70,7 +72,7 @@ def test_an_image_may_be_in_a_folder(checkpoint, tmp_path, monkeypatch) -> None:
         {'type': 'PackSlotInputs'},
     ]
     config = Config.fromfile(CONFIG)
-    config.test_dataloader.dataset = dataset
+    config.test_dataloader.dataset = {**dataset, 'token_cache': str(tmp_path / 'nowhere')}
     config.dump(tmp_path / 'config.py')
     call(
         monkeypatch, visualize, str(tmp_path / 'config.py'), checkpoint, '--device', 'cpu',

@@ -18,6 +18,7 @@ from mmengine.utils import ProgressBar
 from PIL import Image
 
 from mmocl.apis import SlotInferencer
+from mmocl.datasets.without_caches import without_caches
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.structures import SlotDataSample
 from mmocl.visualization import PANELS, draw_panels, slot_crops, slot_embedding
@@ -59,7 +60,8 @@ def main() -> None:
     protocol = args.protocol or protocol_of(cfg)
     out_dir = Path(args.out_dir)
     options = {'num_slots': args.num_slots, 'num_iters': args.num_iters}
-    loader = Runner.build_dataloader(cfg.test_dataloader)
+    data = without_caches(cfg.test_dataloader.dataset)
+    loader = Runner.build_dataloader({**cfg.test_dataloader, 'dataset': data})
     bar = ProgressBar(min(args.num_images, len(loader.dataset)))
     slots, active, crops = [], [], []
     for image, sample in predictions(model, loader, args.num_images, options):

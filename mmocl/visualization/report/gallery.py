@@ -14,6 +14,7 @@ from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmocl.datasets.without_caches import without_caches
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
 from mmocl.evaluation.functional import label_map
 from mmocl.models import SlotAutoencoder, SlotSetPredictor
@@ -54,11 +55,7 @@ def build_data(config: Config) -> tuple[str, Any]:
     keys = [key for key in LOADERS if config.get(key)]
     if not keys:
         raise ValueError(f'the config has none of {", ".join(LOADERS)}')
-    dataset = {**config[keys[0]]['dataset']}
-    for cache in ('token_cache', 'image_cache'):
-        if cache in dataset:
-            dataset[cache] = None
-    return keys[0], DATASETS.build(dataset)
+    return keys[0], DATASETS.build(without_caches(config[keys[0]]['dataset']))
 
 
 def shows_updates(config: Config) -> bool:
