@@ -30,8 +30,8 @@ $(VENV)/.runtime: $(VENV)/bin/python setup.py requirements/runtime.txt
 	    exit 1; }
 	touch $@
 
-$(VENV)/.tests: $(VENV)/.runtime requirements/tests.txt requirements/segmentation.txt requirements/export.txt
-	$(BIN)/python -m pip install -q -e '.[tests,segmentation,export]'
+$(VENV)/.tests: $(VENV)/.runtime $(wildcard requirements/*.txt)
+	$(BIN)/python -m pip install -q -e '.[tests,segmentation,export,docs]'
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.runtime requirements/docs.txt requirements/segmentation.txt

@@ -9,7 +9,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'docs'))
-pytest.importorskip('sphinx')
 
 from repository_pages import copy_of, renewed, sources  # noqa: E402
 

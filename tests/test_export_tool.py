@@ -16,8 +16,6 @@ from mmocl.apis import SlotInferencer
 from mmocl.export import ExportedModel, image_shape, parity
 from mmocl.registry import MODELS
 
-pytest.importorskip('onnxscript')
-pytest.importorskip('onnxruntime')
 ROOT = Path(__file__).resolve().parents[1]
 # Tracing meets the checks of shapes that pytest installs here, hence another process; one for all,
 # since the first export of a process takes longest.

@@ -84,7 +84,6 @@ TOOLS = {
 def test_doors_of_the_command_line(
     name: str, evil: str, proof: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip('onnxruntime') if name == 'export' else None
     tool = __import__(f'tools.{name}', fromlist=['main'])
     words = [evil if word == 'EVIL' else word for word in TOOLS[name]]
     monkeypatch.setattr(sys, 'argv', [f'{name}.py', *words])
@@ -207,7 +206,6 @@ def test_a_good_file_passes(tmp_path: Path) -> None:
 def test_a_file_with_a_backbone_of_mmsegmentation_needs_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip('mmseg')
     resnet = {'type': 'mmseg.ResNetV1c', 'depth': 18, 'stem_channels': 8, 'base_channels': 8}
     backbone = {**resnet, 'norm_cfg': {'type': 'BN'}, 'num_stages': 1}
     backbone |= {'strides': (1,), 'dilations': (1,), 'out_indices': (0,)}
