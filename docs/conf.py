@@ -17,6 +17,7 @@ from mmocl.version import __version__  # noqa: E402
 
 project = 'mmocl'
 author = 'The mmocl contributors'
+html_show_copyright = False
 version = release = __version__
 extensions = [
     'myst_parser',

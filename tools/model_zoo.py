@@ -19,7 +19,7 @@ all scores, their commands, commits and hardware stand in the README of the meth
 This page is written by `python tools/results.py tables` from `configs/*/metafile.yml`.
 """
 HEAD = """\
-| config | data | steps | seeds | protocol | score | trained | untrained | mBO_i |
+| config | score | trained | untrained | mBO_i | steps | seeds | protocol | data |
 |---|---|---|---|---|---|---|---|---|
 """
 
@@ -48,15 +48,15 @@ def _row(model: dict[str, Any]) -> str:
     rows = model['Results']
     cells = [
         _link(model),
-        model['Data'],
-        f'{model["Steps"]:,}',
-        str(len(rows)),
-        model['Protocol'] or '-',
         heading(first),
         *(
             _summary([row.get(key) for row in rows])
             for key in (first, f'untrained_{first}', 'mbo_i')
         ),
+        f'{model["Steps"]:,}',
+        str(len(rows)),
+        model['Protocol'] or '-',
+        model['Data'],
     ]
     return f'| {" | ".join(cells)} |\n'
 
