@@ -34,12 +34,11 @@ from mmocl.apis import UNSEEN, SlotInferencer, slot_map
 from mmocl.apis.picture_batches import run_in_batches
 from mmocl.apis.pictures import Picture
 from mmocl.datasets import ImageFolder
-from mmocl.datasets.image_folder import SUFFIXES
-from mmocl.datasets.transforms import read_image
+from mmocl.datasets.transforms import PHOTO_SUFFIXES, read_image
 from mmocl.structures import SlotDataSample, soft_masks
 
 # Images that ImageFolder does not look for.
-OTHER_SUFFIXES = ('.avif', '.gif', '.heic', '.jp2')
+OTHER_SUFFIXES = ('.avif', '.heic', '.jp2')
 
 
 def main() -> None:
@@ -48,7 +47,7 @@ def main() -> None:
     )
     parser.add_argument(
         'images',
-        help=f'image file, or a folder: its images ({", ".join(SUFFIXES)}) and those of subfolders',
+        help=f'image file, or a folder: its images ({", ".join(PHOTO_SUFFIXES)}) and those of subfolders',
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -135,7 +134,7 @@ def find_images(path: Path) -> tuple[Path, list[str]]:
     if others := sum(file.suffix.lower() in OTHER_SUFFIXES for file in path.rglob('*')):
         print(
             f'{others} images of {path} are left out ({", ".join(OTHER_SUFFIXES)}): only those in '
-            f'{", ".join(SUFFIXES)} are read'
+            f'{", ".join(PHOTO_SUFFIXES)} are read'
         )
     return path, [folder.get_data_info(i)['img_id'] for i in range(len(folder))]
 

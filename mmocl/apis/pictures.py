@@ -10,7 +10,13 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mmocl.datasets.transforms import MAX_PIXELS, PHOTO_SUFFIXES, CorruptImageError, read_photo
+from mmocl.datasets.transforms import (
+    MAX_PIXELS,
+    PHOTO_SUFFIXES,
+    CorruptImageError,
+    is_photo,
+    read_photo,
+)
 from mmocl.datasets.transforms.load_photo import require_pixels
 
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
@@ -139,7 +145,7 @@ def _find(item: object, position: int) -> list[Source]:
     if path.is_file():
         return [Source(path.name, path)]
     if path.is_dir():
-        files = [file for file in sorted(path.rglob('*')) if _is_image(file)]
+        files = [file for file in sorted(path.rglob('*')) if is_photo(file)]
         if not files:
             raise ValueError(
                 f'no image in the folder {path} nor below it; expected files with one of '
@@ -149,7 +155,7 @@ def _find(item: object, position: int) -> list[Source]:
     if not any(mark in str(item) for mark in '*?['):
         raise FileNotFoundError(f'No image at {str(item)!r}.')
     matched = [Path(file) for file in sorted(glob.glob(str(item), recursive=True))]
-    files = [file for file in matched if _is_image(file) or _is_video(file)]
+    files = [file for file in matched if is_photo(file) or _is_video(file)]
     if not files:
         found = f'{len(matched)} other files or folders' if matched else 'nothing'
         raise FileNotFoundError(
@@ -160,14 +166,9 @@ def _find(item: object, position: int) -> list[Source]:
     return [Source(file.absolute().relative_to(root).as_posix(), file) for file in files]
 
 
-def _is_image(path: Path) -> bool:
-    # Hidden ones are no pictures: macOS leaves '._photo.jpg' beside every 'photo.jpg'.
-    hidden = path.name.startswith('.')
-    return path.suffix.lower() in PHOTO_SUFFIXES and not hidden and path.is_file()
-
-
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+    hidden = path.name.startswith('.')
+    return path.suffix.lower() in VIDEO_SUFFIXES and not hidden and path.is_file()
 
 
 def _as_picture(array: np.ndarray, position: int) -> UInt8[np.ndarray, 'H W 3']:

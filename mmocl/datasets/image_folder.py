@@ -5,9 +5,9 @@ from pathlib import Path
 
 from mmocl.datasets.feature_cache import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder
+from mmocl.datasets.transforms import PHOTO_SUFFIXES, is_photo
 from mmocl.registry import DATASETS
 
-SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 SPLITS = ('all', 'train', 'val')
 # Every so manyth image is one of 'val'.
 HELD_OUT = 10
@@ -15,7 +15,7 @@ HELD_OUT = 10
 
 @DATASETS.register_module()
 class ImageFolder(ObjectDataset):
-    """All images below a folder, without labels, sorted by path.
+    """All images below a folder, without labels, sorted by path; hidden files are left out.
 
     ``'val'`` is every tenth of them, the first one included, and ``'train'`` the others: a folder
     that is added to is split anew.
@@ -58,7 +58,7 @@ class ImageFolder(ObjectDataset):
         """What the images are called in messages."""
         return (
             f'{self.data_root} (split {self.split!r}, folders {list(self.folders)}, '
-            f'{", ".join(SUFFIXES)})'
+            f'{", ".join(PHOTO_SUFFIXES)})'
         )
 
     def load_data_list(self) -> list[dict]:
@@ -66,8 +66,8 @@ class ImageFolder(ObjectDataset):
         paths: set[Path] = set()
         for name in self.folders:
             folder = require_folder(Path(self.data_root, name), 'images')
-            paths.update(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
-        found = [path for path in sorted(paths) if path.is_file()]
+            paths.update(path for path in folder.rglob('*') if is_photo(path))
+        found = sorted(paths)
         if self.split != 'all':
             wanted = self.split == 'val'
             found = [path for i, path in enumerate(found) if (i % HELD_OUT == 0) == wanted]

@@ -147,6 +147,7 @@ def test_real_voc(data_root: Path) -> None:
 
 def test_image_folder(voc: Path) -> None:
     (voc / 'JPEGImages' / 'notes.txt').write_text('no image')
+    (voc / 'JPEGImages' / '._im0.jpg').write_bytes(b'of macOS')
     assert len(ImageFolder(voc)) == 7
     dataset = ImageFolder(voc, ['JPEGImages'], TRAIN)
     ids = [dataset[i]['data_samples'].img_id for i in range(len(dataset))]
@@ -154,7 +155,7 @@ def test_image_folder(voc: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'no folder at .*/nowhere'):
         ImageFolder(voc, ['nowhere'])
     (voc / 'empty').mkdir()
-    with pytest.raises(ValueError, match=r'no images in .*empty.*\.jpeg, \.jpg, \.png'):
+    with pytest.raises(ValueError, match=r'no images in .*empty.*\.gif, \.jpeg, \.jpg, \.png'):
         ImageFolder(voc, ['empty'])
 
 

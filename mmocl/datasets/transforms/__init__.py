@@ -7,6 +7,7 @@ from mmocl.datasets.transforms.load_photo import (
     MAX_PIXELS,
     PHOTO_SUFFIXES,
     LoadPhoto,
+    is_photo,
     read_photo,
 )
 from mmocl.datasets.transforms.orientation import read_orientation, turned
@@ -26,6 +27,7 @@ __all__ = [
     'PackSlotInputs',
     'ResizeCrop',
     'ResizeWhole',
+    'is_photo',
     'pack_ground_truth',
     'read_image',
     'read_orientation',

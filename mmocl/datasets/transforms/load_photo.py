@@ -47,6 +47,15 @@ def read_photo(path: str | Path, max_pixels: int | None = MAX_PIXELS) -> UInt8[n
     return _read(path, max_pixels, None)[0]
 
 
+def is_photo(path: Path) -> bool:
+    """Whether a path in a folder of pictures is one, by its name.
+
+    Hidden files are none: macOS leaves '._photo.jpg' beside every 'photo.jpg'.
+    """
+    hidden = path.name.startswith('.')
+    return path.suffix.lower() in PHOTO_SUFFIXES and not hidden and path.is_file()
+
+
 @TRANSFORMS.register_module()
 class LoadPhoto(BaseTransform):
     """Read ``img_path`` by :func:`read_photo`; sets ``ori_shape``, ``img_shape``, ``upright``.
