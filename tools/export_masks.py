@@ -47,7 +47,8 @@ def main() -> None:
     )
     parser.add_argument(
         'images',
-        help=f'image file, or a folder: its images ({", ".join(PHOTO_SUFFIXES)}) and those of subfolders',
+        help=f'image file, or a folder: its images ({", ".join(PHOTO_SUFFIXES)}) and those of '
+        'subfolders',
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from mmocl.datasets.feature_cache import CacheSettings
 from mmocl.datasets.object_dataset import ObjectDataset, require_folder
-from mmocl.datasets.transforms import PHOTO_SUFFIXES, is_photo
+from mmocl.datasets.transforms import PHOTO_SUFFIXES, CorruptImageError, check_header, is_photo
 from mmocl.registry import DATASETS
 
 SPLITS = ('all', 'train', 'val')
@@ -24,7 +27,9 @@ class ImageFolder(ObjectDataset):
         data_root: Folder to search.
         folders: Subfolders of ``data_root`` to search instead of all of it.
         pipeline: Transforms, as configs or callables.
-        test_mode: Whether a corrupt image raises instead of being skipped.
+        test_mode: Whether files that are no images by their header are left out from the start,
+            with a counted warning that names them, and one that cannot be decoded then raises;
+            otherwise a corrupt image is skipped when it is met.
         token_cache: See ``ObjectDataset``.
         image_cache: See ``ObjectDataset``.
         indices: Keep these images only, of the split; an int n means the first n.
@@ -71,5 +76,25 @@ class ImageFolder(ObjectDataset):
         if self.split != 'all':
             wanted = self.split == 'val'
             found = [path for i, path in enumerate(found) if (i % HELD_OUT == 0) == wanted]
+        if self.test_mode:
+            found = self._readable(found)
         infos = [{'img_path': str(path)} for path in found]
         return [{**info, 'img_id': self.relative_name(info)} for info in infos]
+
+    def _readable(self, paths: Sequence[Path]) -> list[Path]:
+        """Those files that begin as images do; the others are named in the log."""
+        kept, left_out = [], []
+        for path in paths:
+            try:
+                check_header(path)
+                kept.append(path)
+            except CorruptImageError as error:
+                left_out.append(str(error))
+        if left_out:
+            print_log(
+                f'left out {len(left_out)} of {len(paths)} images of {self.where}: '
+                + '; '.join(left_out),
+                logger='current',
+                level=logging.WARNING,
+            )
+        return kept

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mmocl.datasets import CocoObjects, ImageFolder, VocObjects
+from mmocl.datasets import CocoObjects, ImageFolder, VocObjects, image_folder
 from mmocl.registry import DATASETS
 
 TRAIN = [
@@ -183,6 +183,20 @@ def test_image_folder_holds_out_every_tenth_image(tmp_path: Path) -> None:
     Image.new('RGB', (4, 4)).save(lonely / 'a.png')
     with pytest.raises(ValueError, match=r"no images in .*split 'train'"):
         ImageFolder(lonely, split='train')
+
+
+def test_image_folder_leaves_out_files_that_are_no_images(tmp_path: Path, monkeypatch) -> None:
+    for i in range(21):
+        Image.new('RGB', (4, 4)).save(tmp_path / f'{i:02}.jpg')
+    (tmp_path / '10.jpg').write_bytes(b'no image')
+    steps = [{'type': 'LoadPhoto'}, {'type': 'PackSlotInputs'}]
+    log: list[str] = []
+    monkeypatch.setattr(image_folder, 'print_log', lambda text, **_: log.append(text))
+    data = ImageFolder(tmp_path, pipeline=steps, test_mode=True, split='val')
+    assert [data[i]['data_samples'].img_id for i in range(len(data))] == ['00.jpg', '20.jpg']
+    (warning,) = log
+    assert warning.startswith('left out 1 of 3 images')
+    assert f'cannot decode image {tmp_path}/10.jpg' in warning
 
 
 def test_runner_dataloader(coco: Path) -> None:

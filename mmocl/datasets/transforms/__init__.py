@@ -7,6 +7,7 @@ from mmocl.datasets.transforms.load_photo import (
     MAX_PIXELS,
     PHOTO_SUFFIXES,
     LoadPhoto,
+    check_header,
     is_photo,
     read_photo,
 )
@@ -27,6 +28,7 @@ __all__ = [
     'PackSlotInputs',
     'ResizeCrop',
     'ResizeWhole',
+    'check_header',
     'is_photo',
     'pack_ground_truth',
     'read_image',

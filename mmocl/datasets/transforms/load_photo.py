@@ -56,6 +56,19 @@ def is_photo(path: Path) -> bool:
     return path.suffix.lower() in PHOTO_SUFFIXES and not hidden and path.is_file()
 
 
+def check_header(path: str | Path) -> None:
+    """Refuse a file that is no image, or a PNG with a wrong checksum; no pixel is decoded.
+
+    Raises:
+        CorruptImageError: If it is none.
+    """
+    try:
+        with _no_limit_of_pillow(), Image.open(path) as image:
+            image.verify()
+    except Exception as error:  # as in reading
+        raise CorruptImageError(f'cannot decode image {path}: {error}') from error
+
+
 @TRANSFORMS.register_module()
 class LoadPhoto(BaseTransform):
     """Read ``img_path`` by :func:`read_photo`; sets ``ori_shape``, ``img_shape``, ``upright``.
