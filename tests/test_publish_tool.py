@@ -109,8 +109,10 @@ def test_tools_take_it_for_a_checkpoint(trained: Path, tmp_path: Path) -> None:
     runner.load_or_resume()
     for key, value in read_published(out).weights.items():
         torch.testing.assert_close(runner.model.state_dict()[key].cpu(), value)
-    with pytest.raises(ValueError, match=r'no state of its training; .* load_from='):
-        call(train, CONFIG, '--work-dir', str(tmp_path), '--resume', str(out))
+    options = ['--cfg-options', 'resume=True', f'load_from={out}']
+    for words in (['--resume', str(out)], options):
+        with pytest.raises(ValueError, match=r'no state of its training, .* load_from='):
+            call(train, CONFIG, '--work-dir', str(tmp_path), *words)
 
 
 def test_the_same_model_gives_the_same_file(trained: Path, tmp_path: Path) -> None:

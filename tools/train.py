@@ -54,11 +54,12 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-        if args.resume.endswith('.safetensors'):
-            raise ValueError(
-                f'{args.resume} is a published model, which has no state of its training; to start '
-                f'from its weights give --cfg-options load_from={args.resume}.'
-            )
+    if cfg.get('resume') and str(cfg.get('load_from')).endswith('.safetensors'):
+        raise ValueError(
+            f'{cfg.load_from} is a published model, which has no state of its training, so that '
+            'none can be resumed from it; to start from its weights give --cfg-options '
+            f'load_from={cfg.load_from} without resume.'
+        )
     require_segmentation(cfg)
     with cpu_processes(cfg):
         Runner.from_cfg(cfg).train()
