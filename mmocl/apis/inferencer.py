@@ -239,6 +239,9 @@ class SlotInferencer(BaseInferencer):
         # MMEngine would look the config of a collate function up as if it were a name.
         return stack_inputs
 
+    def _init_visualizer(self, cfg: Config) -> None:
+        """None: :meth:`visualize` draws, and MMEngine's visualizer would ask for a folder."""
+
     def _init_model(
         self, cfg: Config, weights: LoadedCheckpoint | None, device: str = 'cpu'
     ) -> nn.Module:

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -30,9 +32,14 @@ def test_inferencer_gives_slots_masks_and_pictures(tmp_path) -> None:
     torch.save({'state_dict': MODELS.build(CONFIG.model).state_dict()}, tmp_path / 'model.pth')
     for name, size in (('a', (50, 40)), ('b', (20, 90))):
         Image.new('RGB', size, 'red').save(tmp_path / f'{name}.jpg')
-    inferencer = SlotInferencer(
-        CONFIG, str(tmp_path / 'model.pth'), device='cpu', show_progress=False
-    )
+    config = Config({**CONFIG, 'visualizer': {'type': 'SlotVisualizer'}})
+    config.visualizer.vis_backends = [{'type': 'LocalVisBackend'}]
+    with warnings.catch_warnings():
+        # MMEngine's visualizer warns that it has no folder.
+        warnings.simplefilter('error')
+        inferencer = SlotInferencer(
+            config, str(tmp_path / 'model.pth'), device='cpu', show_progress=False
+        )
     images = [str(tmp_path / 'a.jpg'), str(tmp_path / 'b.jpg')]
     result = inferencer(images, out_dir=str(tmp_path / 'out'), fit='config')
     assert [p['slots'].shape for p in result['predictions']] == [(3, 12), (3, 12)]
