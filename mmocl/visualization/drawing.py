@@ -7,12 +7,14 @@ from jaxtyping import Bool, Int, Integer, UInt8
 from PIL import Image
 from scipy import ndimage
 
-from mmocl.visualization.lettering import lettered
+from mmocl.visualization.lettering import lettered, outlined_box
 from mmocl.visualization.palette import BLACK, GREY, UNSEEN, WHITE, palette
 
 Picture = UInt8[np.ndarray, '_ _ 3']
 # A number is drawn into a segment in which a circle of this many letter heights fits.
 _ROOM = 0.9
+# A text that is larger than its segment is drawn on one of at least this radius, in letter heights.
+_SEEN = 0.25
 
 
 def colorize(ids: Integer[np.ndarray, 'H W'], background: bool = False) -> Picture:
@@ -65,21 +67,28 @@ def overlay(
 
 
 def annotated(
-    picture: Picture, ids: Integer[np.ndarray, 'H W'], texts: dict[int, str], always: bool = False
+    picture: Picture, ids: Integer[np.ndarray, 'H W'], texts: dict[int, str], spill: bool = False
 ) -> Picture:
     """Write texts into segments where these are the widest.
+
+    A text for which there is no room, or which would lie on that of a wider segment, is left out.
 
     Args:
         picture: Drawing of the segments; it is not changed.
         ids: Segments.
         texts: Texts by segment.
-        always: Write texts too for which there is no room, over what is around.
+        spill: Texts may be larger than their segments, unless these would hardly be seen.
     """
     size = letter_size(picture)
-    for segment, text in texts.items():
-        x, y, radius = most_interior(ids == segment)
-        if always or radius >= _ROOM * size * max(1, len(text) / 2) / 2:
+    places = [(*most_interior(ids == segment), text) for segment, text in texts.items()]
+    written = np.zeros(ids.shape, bool)
+    for x, y, radius, text in sorted(places, key=lambda place: -place[2]):
+        least = _SEEN * size if spill else _ROOM * size * max(1, len(text) / 2) / 2
+        left, top, right, bottom = outlined_box(text, (x, y), size, (ids.shape[1], ids.shape[0]))
+        box = written[top:bottom, left:right]
+        if radius >= least and not box.any():
             picture = lettered(picture, text, (x, y), size, outline=True)
+            box[:] = True
     return picture
 
 

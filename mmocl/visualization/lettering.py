@@ -46,18 +46,36 @@ def lettered(
     page = Image.fromarray(picture)
     draw = ImageDraw.Draw(page)
     if outline:
-        rim = max(1, size // 8)
-        # The text stays in the picture.
-        half = text_size(text, size)[1] // 2 + rim, line_height(size) // 2 + rim
-        at = (
-            max(half[0], min(at[0], page.width - half[0])),
-            max(half[1], min(at[1], page.height - half[1])),
-        )
+        left, top, right, bottom = outlined_box(text, at, size, page.size)
+        at, rim = ((left + right) // 2, (top + bottom) // 2), _rim(size)
         draw.text(at, text, PAPER, _font(size), anchor='mm', stroke_width=rim, stroke_fill=INK)
     else:
         for i, line in enumerate(text.split('\n')):
             draw.text((at[0], at[1] + i * line_height(size)), line, color, _font(size))
     return np.asarray(page)
+
+
+def outlined_box(
+    text: str, at: tuple[int, int], size: int, page: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Where an outlined line of text goes: around a point, but in the picture.
+
+    Args:
+        text: One line.
+        at: x and y of its centre.
+        size: Height of the letters in pixels.
+        page: Width and height of the picture.
+
+    Returns:
+        Left, top, right and bottom; a text larger than the picture starts at its corner.
+    """
+    half = text_size(text, size)[1] // 2 + _rim(size), line_height(size) // 2 + _rim(size)
+    x, y = (max(h, min(a, side - h)) for h, a, side in zip(half, at, page, strict=True))
+    return x - half[0], y - half[1], x + half[0], y + half[1]
+
+
+def _rim(size: int) -> int:
+    return max(1, size // 8)
 
 
 @cache

@@ -21,8 +21,8 @@ def score_panel(
     """Draw the image, its true objects and the slots, under a line with FG-ARI, mBO and mIoU.
 
     A true object has the colour of the slot that is matched with it one-to-one, and its IoU with
-    this slot in the middle; one that no slot overlaps is light grey. What is not scored is grey,
-    the background black. Without ground truth the slots are drawn alone.
+    this slot in the middle, if there is room; one that no slot overlaps is light grey. What is not
+    scored is grey, the background black. Without ground truth the slots are drawn alone.
 
     Args:
         image: The RGB image that the model saw.
@@ -45,7 +45,8 @@ def score_panel(
         truth = nearest(scores.truth, size)
         picture = true_picture(truth, scores.matches)
         labels = {i: f'{match.iou:.2f}' for i, match in scores.matches.items()}
-        pictures['true objects, IoU'] = annotated(picture, truth, labels, always=True)
+        labels = {i: text for i, text in labels.items() if text != '0.00'}
+        pictures['true objects, IoU'] = annotated(picture, truth, labels, spill=True)
         text = '   '.join(
             f'{name} {_text(value)}'
             for name, value in (

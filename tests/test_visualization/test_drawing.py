@@ -95,11 +95,17 @@ def test_numbers_stand_inside_segments_with_room() -> None:
     assert changed[20:40, 60:80].any()
     changed[20:40, 10:30] = changed[15:45, 55:90] = False
     assert not changed.any()
-    # A text that must be there stays in the picture.
-    forced = annotated(plain, ids, {2: '0.50'}, always=True)
-    rows, columns = np.nonzero((forced != plain).any(axis=2))
+    # A text that is larger than its segment stays in the picture.
+    ids[:7, :7] = 2
+    spilled = annotated(plain, ids, {2: '0.50'}, spill=True)
+    rows, columns = np.nonzero((spilled != plain).any(axis=2))
     assert rows.min() < 8
     assert columns.max() < 35
+    assert (annotated(plain, ids, {2: '0.50'}) == plain).all()
+    # Over each other nothing could be read: the text of the wider segment stays.
+    ids[7:13, :10] = 3
+    both = annotated(plain, ids, {3: '0.25', 2: '0.50'}, spill=True)
+    assert (both == spilled).all()
     with pytest.raises(ValueError, match=r'image is \(60, 100\), but its ids are \(60, 99\)'):
         overlay(image, ids[:, 1:])
 

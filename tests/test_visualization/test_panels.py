@@ -156,6 +156,14 @@ def test_scores_stand_over_true_and_predicted(sample) -> None:
     assert (truth[:10, 33:] == palette(2)[1]).all()
     assert (truth[20:44, 4:28] > 200).all(axis=2).any()  # the IoU
     assert (picture[: top - 25, : 8 + 3 * 70] == 0).any()  # the line of scores
+    # An object without a slot has no number.
+    objects = sample.gt_objects.masks
+    left_over = torch.zeros(1, 16, 16, dtype=torch.bool)
+    left_over[:, 12:, :8] = True
+    sample.gt_objects = InstanceData(masks=torch.cat([objects, left_over]))
+    drawn = tile(score_panel(IMAGE, sample, side=64), 1, 64, top)
+    assert (drawn[48:, :31] == LEFT_OVER).all()
+    sample.gt_objects = InstanceData(masks=objects)
     # What is ignored is grey.
     void = torch.zeros(1, 16, 16, dtype=torch.bool)
     void[:, :4] = True
