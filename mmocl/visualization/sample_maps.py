@@ -63,17 +63,36 @@ def soft(masks: Float[Tensor, 'K h w'], size: Size) -> Float[np.ndarray, 'K H W'
     return resized_masks(masks.detach(), size).clamp(0, 1).nan_to_num().numpy(force=True)
 
 
+def drawn_objects(sample: SlotDataSample) -> Bool[np.ndarray, ' M'] | None:
+    """Which annotations are objects: neither stuff nor crowds; None without true masks."""
+    if 'gt_objects' not in sample or 'masks' not in sample.gt_objects:
+        return None
+    objects = sample.gt_objects
+    drawn = np.ones(len(objects.masks), bool)
+    for name in ('stuff', 'crowd'):
+        if name in objects:
+            drawn &= ~objects.get(name).numpy(force=True).astype(bool)
+    return drawn
+
+
 def true_ids(sample: SlotDataSample, size: Size) -> Int64[np.ndarray, 'H W'] | None:
     """Objects, from 1, on the part of the image that the model saw; None without true masks.
 
-    Later objects lie on top; 0 is the background.
+    Later objects lie on top; 0 is the background, stuff too; -1 is what nobody annotated, and
+    crowds.
     """
-    if 'gt_objects' not in sample or 'masks' not in sample.gt_objects:
+    drawn = drawn_objects(sample)
+    if drawn is None:
         return None
-    masks = sample.gt_objects.masks.numpy(force=True)
+    objects = sample.gt_objects
+    masks = objects.masks.numpy(force=True)
     ids = np.zeros(masks.shape[1:], np.int64)
-    for i, mask in enumerate(masks, start=1):
+    if 'crowd' in objects:
+        ids[masks[objects.crowd.numpy(force=True).astype(bool)].any(axis=0)] = -1
+    for i, mask in enumerate(masks[drawn], start=1):
         ids[mask] = i
+    if 'gt_void' in sample:
+        ids[sample.gt_void.data.numpy(force=True)[0].astype(bool)] = -1
     # Without ResizeCrop all of the image is shown.
     if sample.get('crop', 'squash') == 'center':
         height, width = ids.shape

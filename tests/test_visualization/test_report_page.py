@@ -62,6 +62,9 @@ def example_image(name: str, labels: list[str]) -> GalleryImage:
     masks = torch.zeros(1, 120, 120, dtype=torch.bool)
     masks[0, 30:90, 30:90] = True
     sample.gt_objects = InstanceData(masks=masks)
+    void = torch.zeros(1, 120, 120, dtype=torch.bool)
+    void[:, 100:] = True
+    sample.gt_void = PixelData(data=void)
     record = {'img_id': name, 'fg_ari': -0.123, 'attn_fg_ari': None}
     picture = np.full((120, 120, 3), 60, np.uint8)
     return gallery_image(Choice(0, labels, record), picture, sample)
@@ -213,7 +216,8 @@ def test_the_slider_shows_every_update(page) -> None:
 def test_a_slot_can_be_hidden(page) -> None:
     opaque(page)
     before = shares(page)
-    assert min(before) > 0.25
+    assert min(before[:2]) > 0.25
+    assert before[2] == 0  # it was pruned, and has no pixels
     (chip,) = [one for one in find(page, '.card:first-child .slots button') if '30 %' in one.text]
     assert chip.get_attribute('aria-label') == 'slot 1, mixing weight 30 per cent'
     assert chip.get_attribute('aria-pressed') == 'true'
@@ -231,6 +235,7 @@ def test_true_objects_are_shown_with_their_own_toggles(page) -> None:
     opaque(page)
     assert shares(page)[0] == pytest.approx(0.25, abs=0.03)
     assert shares(page)[1:] == [0, 0]
+    assert (pixels(page)[-16:] == 128).all()  # not annotated
     assert [one.text for one in find(page, '.card:first-child .slots button')] == ['object 1']
 
 

@@ -82,7 +82,8 @@ class GalleryImage:
     """One image, its pictures as data URIs.
 
     The pictures of ids are grey PNGs; a pixel of id i has level i times ``slot_level``, or
-    ``object_level`` in ``truth``, where id 0 is what is no object. ``steps`` is the attention of
+    ``object_level`` in ``truth``, where id 0 is what is no object. The id after those of all slots
+    or objects is nobody's: not annotated, or without an active slot. ``steps`` is the attention of
     every update.
     """
 

@@ -7,23 +7,19 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
+from mmocl.visualization.palette import UNSEEN
+from mmocl.visualization.sample_maps import tile_size
+
 # Longest side of a photograph on the page, and below which size no JPEG is made.
 _MAX_SIDE = 320
 _MIN_JPEG = 96
-
-
-def fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Height and width with the given longest side, and the same aspect."""
-    height, width = size
-    scale = side / max(size)
-    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def picture_uri(image: UInt8[np.ndarray, 'H W 3'], quality: int = 82) -> str:
     """A picture of moderate size: JPEG, or PNG if it is so small that JPEG would blur it."""
     picture = Image.fromarray(image)
     if max(image.shape[:2]) > _MAX_SIDE:
-        height, width = fitted(image.shape[:2], _MAX_SIDE)
+        height, width = tile_size(image, _MAX_SIDE)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
     if max(image.shape[:2]) < _MIN_JPEG:
         return _uri(picture, 'png', optimize=True)
@@ -44,7 +40,11 @@ def level_of(num_ids: int) -> int:
 
 
 def ids_uri(ids: Int[np.ndarray, 'H W'], num_ids: int) -> str:
-    """A map of ids as a grey PNG; the level of id i is i times ``level_of(num_ids)``."""
+    """A map of ids as a grey PNG; the level of id i is i times ``level_of(num_ids)``.
+
+    Ids below 0 and ``UNSEEN``, what belongs to nobody, become the last id.
+    """
+    ids = np.where((ids < 0) | (ids == UNSEEN), num_ids - 1, ids)
     return _uri(Image.fromarray((ids * level_of(num_ids)).astype(np.uint8)), 'png', optimize=True)
 
 

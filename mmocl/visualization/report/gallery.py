@@ -5,27 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmocl.datasets.without_caches import without_caches
 from mmocl.engine.hooks.slot_visualization_hook import seen_image
-from mmocl.evaluation.functional import label_map
 from mmocl.models import SlotAutoencoder, SlotSetPredictor
 from mmocl.models.checkpoint import load_trained, without_pretrained
 from mmocl.registry import DATASETS, MODELS
 from mmocl.structures import SlotDataSample
 from mmocl.visualization.drawing import Picture
 from mmocl.visualization.report.content import GalleryImage, SlotInfo
-from mmocl.visualization.report.encode import fitted, ids_uri, level_of, picture_uri
+from mmocl.visualization.report.encode import ids_uri, level_of, picture_uri
 from mmocl.visualization.report.scores import split_source
 from mmocl.visualization.report.selection import Choice
+from mmocl.visualization.sample_maps import (
+    active_slots,
+    drawn_objects,
+    slot_ids,
+    tile_size,
+    to_picture,
+    true_ids,
+)
 
 # Longest side of the maps of slots.
 _SIDE = 176
@@ -130,60 +135,38 @@ def look(
 
 def gallery_image(choice: Choice, image: Picture, sample: SlotDataSample) -> GalleryImage:
     """What the page shows of an image."""
-    size = fitted(image.shape[:2], _SIDE)
+    size = tile_size(image, _SIDE)
     attn = sample.pred_steps if 'pred_steps' in sample else sample.pred_attn.data[None]
     num_slots = attn.shape[1]
-    masks = sample.pred_masks.data if 'pred_masks' in sample else None
-    truth = true_map(sample, size)
-    num_objects = 0 if truth is None else len(sample.gt_objects.masks)
+
+    def slots_uri(masks: Float[Tensor, 'K h w']) -> str:
+        return ids_uri(slot_ids(sample, masks.float(), size), num_slots + 1)
+
+    truth, drawn = true_ids(sample, size), drawn_objects(sample)
+    num_objects = 0 if drawn is None else int(drawn.sum())
     recon = None
     if 'pred_image' in sample:
-        recon = picture_uri(sample.pred_image.data.permute(1, 2, 0).round().byte().numpy())
+        recon = picture_uri(to_picture(sample.pred_image.data))
     return GalleryImage(
         name=str(sample.get('img_id', choice.index)),
         labels=choice.labels,
         image=picture_uri(image),
         size=(image.shape[0], image.shape[1]),
-        steps=[_slots_uri(step, size) for step in attn],
+        steps=[slots_uri(step) for step in attn],
         slots=_slots(sample, num_slots),
-        slot_level=level_of(num_slots),
-        masks=None if masks is None else _slots_uri(masks, size),
-        truth=None if truth is None else ids_uri(truth, num_objects + 1),
+        slot_level=level_of(num_slots + 1),
+        masks=slots_uri(sample.pred_masks.data) if 'pred_masks' in sample else None,
+        truth=None if truth is None else ids_uri(truth, num_objects + 2),
         recon=recon,
-        object_level=level_of(num_objects + 1),
+        object_level=level_of(num_objects + 2),
         objects=[f'object {i}' for i in range(1, num_objects + 1)],
         scores=_scores(choice.record or {}),
     )
 
 
-def true_map(sample: SlotDataSample, size: tuple[int, int]) -> Int64[np.ndarray, 'H W'] | None:
-    """Objects of the part of the image that the model saw: 0 none, else one more than its index.
-
-    Returns:
-        The map, later objects on top; None without true masks.
-    """
-    if 'gt_objects' not in sample or 'masks' not in sample.gt_objects:
-        return None
-    masks = sample.gt_objects.masks
-    height, width = masks.shape[1:]
-    if sample.get('crop', 'squash') == 'center':
-        short = min(height, width)
-        top, left = (height - short) // 2, (width - short) // 2
-        masks = masks[:, top : top + short, left : left + short]
-    ids = torch.zeros(masks.shape[1:])
-    for i, mask in enumerate(masks, start=1):
-        ids[mask] = i
-    resized = functional.interpolate(ids[None, None], size, mode='nearest-exact')
-    return resized[0, 0].long().numpy()
-
-
-def _slots_uri(masks: Float[Tensor, 'K h w'], size: tuple[int, int]) -> str:
-    return ids_uri(label_map(masks.float(), size).numpy(), len(masks))
-
-
 def _slots(sample: SlotDataSample, num_slots: int) -> list[SlotInfo]:
     fields = sample.pred_slots
-    active = fields.active.tolist() if 'active' in fields else [True] * num_slots
+    active = active_slots(sample, num_slots).tolist()
     weights = fields.weight.tolist() if 'weight' in fields else [None] * num_slots
     return [SlotInfo(*pair) for pair in zip(active, weights, strict=True)]
 

@@ -245,6 +245,7 @@
   const LONG = 384;
   const SOURCES = [['attention', 'Attention'], ['masks', 'Masks'], ['truth', 'Truth'], ['recon', 'Recon']];
   const colors = data.colors.map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+  const grey = [128, 128, 128];
   let opacity = 0.6;
 
   async function pixels(uri, width, height) {
@@ -316,6 +317,7 @@
 
     function paint(out, map, truth) {
       const hidden = truth ? state.hiddenObjects : state.hidden;
+      const nobody = truth ? image.objects.length : image.slots.length;
       const columns = new Int32Array(out.width);
       for (let x = 0; x < out.width; x += 1) columns[x] = Math.floor((x + 0.5) * map.width / out.width);
       let above = null;
@@ -327,7 +329,7 @@
           row[x] = id;
           const here = id >= 0 && !hidden.has(id);
           const i = 4 * (y * out.width + x);
-          if (here) for (let c = 0; c < 3; c += 1) out.data[i + c] = (1 - opacity) * out.data[i + c] + opacity * colors[id][c];
+          if (here) for (let c = 0; c < 3; c += 1) out.data[i + c] = (1 - opacity) * out.data[i + c] + opacity * (id < nobody ? colors[id] : grey)[c];
           const edge = (x > 0 && row[x - 1] !== id) || (above !== null && above[x] !== id);
           const beside = here || (x > 0 && row[x - 1] >= 0 && !hidden.has(row[x - 1])) || (above !== null && above[x] >= 0 && !hidden.has(above[x]));
           if (edge && beside) for (let c = 0; c < 3; c += 1) out.data[i + c] *= 1 - 0.7 * Math.min(1, 1.5 * opacity);
