@@ -15,7 +15,7 @@ from PIL import Image
 from report_run import CONFIG, NUM_IMAGES, write_run
 
 from mmocl.structures import SlotDataSample
-from mmocl.visualization.report import gather
+from mmocl.visualization.report import gallery, gather
 from mmocl.visualization.report.gallery import build_data, build_model, gallery_image
 from mmocl.visualization.report.run_files import find_run, last_checkpoint
 from mmocl.visualization.report.scores import find_scores, read_scores
@@ -208,6 +208,32 @@ def test_modules_that_are_not_there_leave_the_pictures_out(work_dir) -> None:
     found = why({'model.decoder': {'_delete_': True, 'type': 'NoDecoder'}})
     assert found.startswith('the model cannot be built: ')
     assert 'NoDecoder is not in the' in found
+
+
+@pytest.mark.parametrize('num_objects', [254, 255, 300])
+def test_more_objects_than_a_map_can_hold_are_left_out(num_objects) -> None:
+    sample = SlotDataSample(metainfo={'img_id': 7})
+    sample.pred_attn = PixelData(data=torch.ones(1, 2, 2))
+    sample.pred_slots = InstanceData(slots=torch.zeros(1, 4))
+    masks = torch.zeros(num_objects, 20, 20, dtype=torch.bool)
+    masks.view(num_objects, -1)[range(num_objects), range(num_objects)] = True
+    sample.gt_objects = InstanceData(masks=masks)
+    image = gallery_image(Choice(0, []), np.zeros((20, 20, 3), np.uint8), sample)
+    if num_objects == 254:
+        assert (len(image.objects), image.no_truth) == (254, '')
+        assert image.truth is not None
+    else:
+        assert (image.objects, image.truth) == ([], None)
+        wanted = f'there are {num_objects}, and a page shows at most 254 of an image'
+        assert image.no_truth == wanted
+
+
+def test_the_page_names_true_objects_that_it_lacks(work_dir, monkeypatch) -> None:
+    monkeypatch.setattr(gallery, 'MAX_OBJECTS', 1)
+    report = gather(work_dir, num_images=2, device='cpu')
+    whats = [one.what for one in report.missing['gallery']]
+    assert whats == [f'True objects of image {image.name}' for image in report.images]
+    assert len(whats) == 2
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(work_dir) -> None:

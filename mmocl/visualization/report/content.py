@@ -84,7 +84,7 @@ class GalleryImage:
     The pictures of ids are grey PNGs; a pixel of id i has level i times ``slot_level``, or
     ``object_level`` in ``truth``, where id 0 is what is no object. The id after those of all slots
     or objects is nobody's: not annotated, or without an active slot. ``steps`` is the attention of
-    every update.
+    every update; ``no_truth`` says why true objects were left out.
     """
 
     name: str
@@ -96,6 +96,7 @@ class GalleryImage:
     slot_level: int
     masks: str | None = None
     truth: str | None = None
+    no_truth: str = ''
     recon: str | None = None
     object_level: int = 1
     objects: list[str] = field(default_factory=list)

@@ -13,6 +13,8 @@ from mmocl.visualization.sample_maps import tile_size
 # Longest side of a photograph on the page, and below which size no JPEG is made.
 _MAX_SIDE = 320
 _MIN_JPEG = 96
+#: Ids of a map: grey levels.
+MAX_IDS = 256
 
 
 def picture_uri(image: UInt8[np.ndarray, 'H W 3'], quality: int = 82) -> str:
@@ -34,8 +36,8 @@ def level_of(num_ids: int) -> int:
     Raises:
         ValueError: If there are more ids than grey levels.
     """
-    if num_ids > 256:
-        raise ValueError(f'expected at most 256 slots or objects in an image, got {num_ids}')
+    if num_ids > MAX_IDS:
+        raise ValueError(f'expected at most {MAX_IDS} ids in the map of an image, got {num_ids}')
     return 255 // max(1, num_ids - 1)
 
 

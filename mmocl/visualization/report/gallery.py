@@ -18,9 +18,9 @@ from mmocl.models import SlotAutoencoder, SlotSetPredictor
 from mmocl.models.checkpoint import load_trained, without_pretrained
 from mmocl.registry import DATASETS, MODELS
 from mmocl.structures import SlotDataSample
-from mmocl.visualization.drawing import Picture
+from mmocl.visualization.drawing import Picture, palette
 from mmocl.visualization.report.content import GalleryImage, SlotInfo
-from mmocl.visualization.report.encode import ids_uri, level_of, picture_uri
+from mmocl.visualization.report.encode import MAX_IDS, ids_uri, level_of, picture_uri
 from mmocl.visualization.report.scores import split_source
 from mmocl.visualization.report.selection import Choice
 from mmocl.visualization.sample_maps import (
@@ -34,6 +34,8 @@ from mmocl.visualization.sample_maps import (
 
 # Longest side of the maps of slots.
 _SIDE = 176
+# Beside these a map holds background and what is not annotated.
+MAX_OBJECTS = MAX_IDS - 2
 # Of what is known of an image in a record, what is no score.
 _NO_SCORES = ('img_id', 'num_objects', 'shown', 'weights')
 _SEED = 0
@@ -143,7 +145,10 @@ def gallery_image(choice: Choice, image: Picture, sample: SlotDataSample) -> Gal
         return ids_uri(slot_ids(sample, masks.float(), size), num_slots + 1)
 
     truth, drawn = true_ids(sample, size), drawn_objects(sample)
-    num_objects = 0 if drawn is None else int(drawn.sum())
+    num_objects, no_truth = 0 if drawn is None else int(drawn.sum()), ''
+    if num_objects > MAX_OBJECTS:
+        no_truth = f'there are {num_objects}, and a page shows at most {MAX_OBJECTS} of an image'
+        truth, num_objects = None, 0
     recon = None
     if 'pred_image' in sample:
         recon = picture_uri(to_picture(sample.pred_image.data))
@@ -157,11 +162,19 @@ def gallery_image(choice: Choice, image: Picture, sample: SlotDataSample) -> Gal
         slot_level=level_of(num_slots + 1),
         masks=slots_uri(sample.pred_masks.data) if 'pred_masks' in sample else None,
         truth=None if truth is None else ids_uri(truth, num_objects + 2),
+        no_truth=no_truth,
         recon=recon,
         object_level=level_of(num_objects + 2),
         objects=[f'object {i}' for i in range(1, num_objects + 1)],
         scores=_scores(choice.record or {}),
     )
+
+
+def colors_of(images: Sequence[GalleryImage]) -> list[str]:
+    """Colours of slots and objects, by index."""
+    counts = [max(len(image.slots), len(image.objects)) for image in images]
+    colors = palette(max(counts, default=0))
+    return [f'#{red:02x}{green:02x}{blue:02x}' for red, green, blue in colors.tolist()]
 
 
 def _slots(sample: SlotDataSample, num_slots: int) -> list[SlotInfo]:

@@ -10,7 +10,6 @@ from mmengine.device import get_device
 
 from mmocl.structures import SlotDataSample
 from mmocl.version import __version__
-from mmocl.visualization.drawing import palette
 from mmocl.visualization.report import curves as log
 from mmocl.visualization.report import scores as scored
 from mmocl.visualization.report.commands import protocols_of, score_command, train_command
@@ -26,6 +25,7 @@ from mmocl.visualization.report.diagnose import collapse_values, diagnosis, reco
 from mmocl.visualization.report.gallery import (
     build_data,
     build_model,
+    colors_of,
     gallery_image,
     look,
     other_images,
@@ -33,7 +33,7 @@ from mmocl.visualization.report.gallery import (
 )
 from mmocl.visualization.report.run_files import RunFiles, find_run
 from mmocl.visualization.report.scores import ScoreFile
-from mmocl.visualization.report.selection import Choice, choose
+from mmocl.visualization.report.selection import Choice, choose, how_chosen
 from mmocl.visualization.report.summary import differences, facts, find_shipped, model_line
 
 Results = dict[str, float | None]
@@ -99,7 +99,7 @@ def gather(
         scores_note=scores_note,
         images=images,
         gallery_note=gallery_note,
-        colors=_colors(images),
+        colors=colors_of(images),
         collapse=_collapse(results, seen, missing),
         missing=missing,
         made_by={'mmocl': __version__},
@@ -191,7 +191,11 @@ def _gallery(
         missing['gallery'] = [Missing('Scores of these images', why)]
     seen = look(model, data, choices, progress)
     pictures = [gallery_image(choice, *pair) for choice, pair in zip(choices, seen, strict=True)]
-    return pictures, [sample for _, sample in seen], _how_chosen(loader, choices, prefix)
+    for image in pictures:
+        if image.no_truth:
+            lacks = Missing(f'True objects of image {image.name}', image.no_truth)
+            missing.setdefault('gallery', []).append(lacks)
+    return pictures, [sample for _, sample in seen], how_chosen(loader, choices, prefix)
 
 
 def _reason(error: Exception) -> str:
@@ -214,27 +218,6 @@ def _choices(file: ScoreFile | None, data: Any, wanted: int) -> tuple[str, list[
     if why is None:
         return f'{score} under {prefix}', choices, ''
     return '', choose(len(data), wanted, None, None), f'{prefix} of {file.path.name}: {why}'
-
-
-def _how_chosen(loader: str, choices: Sequence[Choice], score: str) -> str:
-    if not score:
-        text = f'The first {len(choices)} images of {loader}.'
-    else:
-        text = (
-            f'The worst and the best images of {loader} by {score}, then the first ones of the '
-            'others in the order of the data.'
-        )
-    return (
-        f'{text} Slots that start at random are drawn anew for this page, so that pictures may '
-        'differ from what was scored.'
-    )
-
-
-def _colors(images: Sequence[GalleryImage]) -> list[str]:
-    """Colours of slots and objects, by index."""
-    counts = [max(len(image.slots), len(image.objects)) for image in images]
-    colors = palette(max(counts, default=0))
-    return [f'#{red:02x}{green:02x}{blue:02x}' for red, green, blue in colors.tolist()]
 
 
 def _collapse(

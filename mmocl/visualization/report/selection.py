@@ -47,5 +47,20 @@ def choose(
     return chosen + [Choice(i, [], records[i]) for i in rest]
 
 
+def how_chosen(loader: str, choices: Sequence[Choice], score: str) -> str:
+    """Say it; ``score`` is empty for those that were taken as they come."""
+    if not score:
+        text = f'The first {len(choices)} images of {loader}.'
+    else:
+        text = (
+            f'The worst and the best images of {loader} by {score}, then the first ones of the '
+            'others in the order of the data.'
+        )
+    return (
+        f'{text} Slots that start at random are drawn anew for this page, so that pictures may '
+        'differ from what was scored.'
+    )
+
+
 def _known(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
