@@ -112,9 +112,15 @@ def _to_json(value: Any, where: str) -> Any:
 
 
 def config_from_json(value: Any) -> Any:
-    """The config that :func:`config_to_json` was given."""
+    """The config that :func:`config_to_json` was given.
+
+    Raises:
+        TypeError: If what is marked as a tuple is no list.
+    """
     if isinstance(value, dict):
         if value.keys() == {_TUPLE}:
+            if not isinstance(value[_TUPLE], list):
+                raise TypeError(f'a tuple of {value[_TUPLE]!r}')
             return tuple(config_from_json(item) for item in value[_TUPLE])
         return {key: config_from_json(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -138,8 +144,18 @@ def inference_config(config: Mapping[str, Any], name: str) -> Config:
         ValueError: If the config has no model, or names something else.
     """
     kept = {key: config[key] for key in _FOR_INFERENCE if key in config}
-    if not isinstance(kept.get('model'), dict):
+    if not isinstance(kept.get('model'), dict) or 'type' not in kept['model']:
         raise ValueError(f'The config in {name} has no model; give the config file too.')
+    match kept.get('test_dataloader'):
+        case None | {'dataset': {'pipeline': list() | tuple()}}:
+            pass
+        case {'dataset': dict() as dataset} if 'pipeline' not in dataset:
+            pass
+        case other:
+            raise ValueError(
+                f'The config in {name} has test_dataloader={str(other)[:80]!r}, expected a dict '
+                'with a dataset whose pipeline is a list; give the config file too.'
+            )
     if kept.get('default_scope', 'mmocl') not in _SCOPES:
         raise ValueError(
             f'The config in {name} wants default_scope={kept["default_scope"]!r}, expected one of '

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
@@ -20,6 +21,16 @@ _KEY = 'mmocl'
 _KIND = 'model'
 # Files of a higher number are refused; it rises when older code would misread a new file.
 _FORMAT = 1
+# What the entries of a header are.
+_KINDS: dict[str, type | UnionType] = {
+    'config': dict,
+    'seed': int | None,
+    'steps': int | None,
+    'versions': dict,
+    'commit': str | None,
+    'metrics': dict,
+    'weights_sha256': str,
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,19 @@ def write_published(path: str | Path, model: PublishedModel) -> bytes:
     """Write a file; the same model gives the same bytes.
 
     Returns:
-        The bytes.
+        The bytes, see :func:`published_bytes`.
+
+    Raises:
+        ValueError: If the config holds more than plain values, or there are no weights.
+    """
+    data = published_bytes(model)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(Path(path), data)
+    return data
+
+
+def published_bytes(model: PublishedModel) -> bytes:
+    """What :func:`write_published` writes.
 
     Raises:
         ValueError: If the config holds more than plain values, or there are no weights.
@@ -70,10 +93,7 @@ def write_published(path: str | Path, model: PublishedModel) -> bytes:
         'weights_sha256': weights_digest(weights),
     }
     text = json.dumps(about, sort_keys=True, allow_nan=False)
-    data = save({k: v.contiguous() for k, v in weights.items()}, {_KEY: text})
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(Path(path), data)
-    return data
+    return save({k: v.contiguous() for k, v in weights.items()}, {_KEY: text})
 
 
 def read_published(path: str | Path) -> PublishedModel:
@@ -97,14 +117,14 @@ def read_published(path: str | Path) -> PublishedModel:
         raise ValueError(f'{path} is damaged: its weights are not those that were written.')
     known = ('seed', 'steps', 'versions', 'commit', 'metrics')
     facts = {key: about[key] for key in known}
-    return PublishedModel(config_from_json(about['config']), weights, **facts)
+    return PublishedModel(about['config'], weights, **facts)
 
 
 def _checked(text: str | None, path: str | Path) -> dict[str, Any]:
     """The header's entry, if this version can read the file."""
     try:
         about = json.loads(text or '')
-    except ValueError:
+    except (ValueError, RecursionError):
         about = None
     if not isinstance(about, dict) or about.get('kind') != _KIND:
         raise ValueError(
@@ -113,14 +133,22 @@ def _checked(text: str | None, path: str | Path) -> dict[str, Any]:
             'model.backbone.checkpoint of a config.'
         )
     number = about.get('format')
-    if not isinstance(number, int) or number > _FORMAT:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ValueError(f'{path} is damaged: it has format {number!r}, expected 1 or more.')
+    if number > _FORMAT:
         raise ValueError(
             f'{path} has format {number}, this mmocl reads up to {_FORMAT}: upgrade mmocl (it was '
-            f'written by {(about.get("versions") or {}).get("mmocl")}).'
+            f'written with {about.get("versions")}).'
         )
-    wanted = {'config', 'seed', 'steps', 'versions', 'commit', 'metrics', 'weights_sha256'}
-    if missing := wanted - about.keys():
+    if missing := _KINDS.keys() - about.keys():
         raise ValueError(f'{path} is damaged: its header lacks {", ".join(sorted(missing))}.')
+    for key, kind in _KINDS.items():
+        if not isinstance(about[key], kind):
+            raise ValueError(f'{path} is damaged: {key} of its header is {str(about[key])[:80]!r}.')
+    try:
+        about['config'] = config_from_json(about['config'])
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f'{path} is damaged: its config is nested wrongly ({error}).') from error
     return about
 
 
