@@ -116,9 +116,12 @@ def test_tools_take_it_for_a_checkpoint(trained: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_model_gives_the_same_file(trained: Path, tmp_path: Path) -> None:
+    older = tmp_path / 'a.safetensors'
+    older.write_text('of another model')
     for name in ('a', 'b'):
         publish(trained, tmp_path / f'{name}.safetensors', '--hash')
-    files = sorted(tmp_path.glob('*.safetensors'))
+    assert older.read_text() == 'of another model'
+    files = sorted(tmp_path.glob('*-*.safetensors'))
     assert len(files) == 2
     data = files[0].read_bytes()
     assert files[1].read_bytes() == data

@@ -27,11 +27,12 @@ from mmocl.model_files import (
     inference_config,
     load_checkpoint,
     trained_config,
-    write_published,
 )
 from mmocl.model_files.config_data import portable
+from mmocl.model_files.published import published_bytes
 from mmocl.models.checkpoint import model_of, require_fit, without_pretrained
 from mmocl.registry import MODELS
+from mmocl.write_atomically import write_atomically
 
 
 def main() -> None:
@@ -58,11 +59,13 @@ def main() -> None:
 
     checkpoint = load_checkpoint(args.checkpoint)
     model = published(args.checkpoint, checkpoint, config_of(args, checkpoint), args.metrics)
-    data = write_published(args.out, model)
+    data = published_bytes(model)
     digest = hashlib.sha256(data).hexdigest()
     out = Path(args.out)
     if args.hash:
-        out = out.rename(out.with_stem(f'{out.stem}-{digest[:8]}'))
+        out = out.with_stem(f'{out.stem}-{digest[:8]}')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, data)
     print(summary(args.checkpoint, checkpoint, model, out, digest))
     entry = index_entry(model, out)
     if args.index:
