@@ -41,6 +41,8 @@ def load_checkpoint(filename: str, map_location: Any = 'cpu') -> LoadedCheckpoin
         ValueError: If it is damaged, or asks for more than weights.
     """
     path = Path(filename).expanduser()
+    if path.is_dir():
+        raise FileNotFoundError(f'No checkpoint at {filename!r}: it is a folder.')
     if not path.is_file():
         raise FileNotFoundError(f'No checkpoint at {filename!r}.')
     if path.suffix == '.safetensors':

@@ -18,6 +18,8 @@ _ADVICE = (
     "then torch.save({'state_dict': weights}, new_file) with the weights in it "
     '(docs/model_files.md).'
 )
+# Begins every pickle of protocol 2 or later.
+_PICKLE = b'\x80'
 
 
 def load_pickle(file: str | BinaryIO, name: str, map_location: Any = 'cpu') -> Any:
@@ -33,6 +35,7 @@ def load_pickle(file: str | BinaryIO, name: str, map_location: Any = 'cpu') -> A
     Raises:
         ValueError: If the file asks for anything else, or is damaged.
     """
+    _require_kind(file, name)
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(file, map_location=map_location, weights_only=True)
@@ -41,6 +44,20 @@ def load_pickle(file: str | BinaryIO, name: str, map_location: Any = 'cpu') -> A
         raise
     except Exception as error:  # damaged bytes raise nearly everything
         raise unreadable(name, error) from error
+
+
+def _require_kind(file: str | BinaryIO, name: str) -> None:
+    """Refuse files of another kind, so that nobody is advised to load one without safety."""
+    if isinstance(file, str):
+        with open(file, 'rb') as opened:
+            head = opened.read(2)
+    else:
+        head = file.read(2)
+        file.seek(0)
+    if head and not b'PK'.startswith(head) and head[:1] != _PICKLE:
+        raise ValueError(
+            f'{name} is no checkpoint: it is neither a zip file nor a pickle, as torch.save writes.'
+        )
 
 
 def unreadable(name: str, error: Exception) -> ValueError:

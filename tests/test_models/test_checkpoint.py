@@ -13,6 +13,7 @@ from evil_files import EVIL, Call, zipped
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import load_checkpoint as mmengine_load
+from PIL import Image
 from torch import nn
 
 from mmocl.model_files import load_checkpoint, load_pickle, trained_config
@@ -117,7 +118,14 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / 'empty.pth').write_bytes(b'')
     (tmp_path / 'text.pth').write_bytes(b'hello world')
     (tmp_path / 'version.pth').write_bytes(b'version https://git-lfs.github.com/spec/v1\n')
-    for name in ('cut', 'empty', 'text', 'version'):
+    Image.new('RGB', (4, 4)).save(tmp_path / 'picture.pth', format='png')
+    for name in ('text', 'version', 'picture'):
+        with pytest.raises(ValueError, match=rf'{name}\.pth is no checkpoint: ') as error:
+            load_checkpoint(str(tmp_path / f'{name}.pth'))
+        assert 'weights_only' not in str(error.value)
+    with pytest.raises(FileNotFoundError, match='it is a folder'):
+        load_checkpoint(str(tmp_path))
+    for name in ('cut', 'empty'):
         with pytest.raises(ValueError, match=rf'{name}\.pth (is no readable|was not loaded)'):
             load_checkpoint(str(tmp_path / f'{name}.pth'))
     torch.save([1, 2], tmp_path / 'list.pth')
