@@ -16,7 +16,8 @@ def output_names(names: Sequence[str]) -> list[str]:
     """Names without suffix for the files of pictures, in the subfolders of these.
 
     A picture is named by its stem; pictures that differ in their suffix, or in upper and lower
-    case, only, keep their suffix as a part of the name, so that none overwrites another.
+    case, only, keep their suffix as a part of the name, so that none overwrites another; so does
+    one whose files would have the name of a folder of others.
 
     Args:
         names: Names of pictures, paths with slashes.
@@ -29,6 +30,13 @@ def output_names(names: Sequence[str]) -> list[str]:
     count = Counter(stem.lower() for _, stem in different)
     chosen = [
         stem if count[stem.lower()] == 1 else name for name, stem in zip(names, stems, strict=True)
+    ]
+    # A picture 'a.jpg/b.png' lies in a folder, which cannot be the file of 'a' too.
+    folders = {str(parent).lower() for name in names for parent in Path(name).parents}
+    written = ('.jpg', '.png', '.mp4')
+    chosen = [
+        name if any(f'{stem}{suffix}'.lower() in folders for suffix in written) else stem
+        for name, stem in zip(names, chosen, strict=True)
     ]
     # Now 'a.jpg' of 'a.jpg' and 'a.png' may have met the stem of 'a.jpg.png'.
     different = dict.fromkeys(zip(names, chosen, strict=True))
