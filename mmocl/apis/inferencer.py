@@ -1,5 +1,6 @@
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -161,6 +162,9 @@ class SlotInferencer(BaseInferencer):
             FileNotFoundError: If there is no such file.
             ValueError: If inputs or options are no good.
         """
+        require_whole({'batch_size': batch_size, 'seed': seed})
+        counts = {'num_slots': num_slots, 'num_iters': num_iters}
+        require_whole({name: count for name, count in counts.items() if count is not None})
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, got {batch_size}')
         require_limit(max_pixels)
@@ -253,3 +257,14 @@ class SlotInferencer(BaseInferencer):
         else:
             load_weights(model, weights, model_of(cfg))
         return model.to(device).eval()
+
+
+def require_whole(options: Mapping[str, object]) -> None:
+    """Refuse options by name that are no whole numbers.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name, value in options.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise ValueError(f'{name} must be a whole number, got {value!r}')

@@ -66,7 +66,8 @@ def is_single(inputs: object) -> bool:
     """Whether inputs are one file or array, and not a list, a folder or a pattern."""
     if isinstance(inputs, list | tuple):
         return False
-    return isinstance(inputs, np.ndarray) or Path(str(inputs)).is_file()
+    is_path = isinstance(inputs, str | Path)
+    return isinstance(inputs, np.ndarray) or (is_path and Path(str(inputs)).is_file())
 
 
 def find_sources(inputs: object) -> list[Source]:
@@ -85,9 +86,11 @@ def find_sources(inputs: object) -> list[Source]:
     Raises:
         FileNotFoundError: If a path does not exist, or a pattern matches no file.
         ValueError: If a folder or pattern has no image, an array is no such picture, or the input
-            is something else.
+            is something else, or empty.
     """
     if isinstance(inputs, list | tuple):
+        if not inputs:
+            raise ValueError('inputs is an empty list; expected at least one picture')
         items = [_find(item, i) for i, item in enumerate(inputs)]
         paths = [source.path.absolute() for item in items for source in item if source.path]
         root = os.path.commonpath([path.parent for path in paths]) if paths else ''
@@ -136,10 +139,11 @@ def _find(item: object, position: int) -> list[Source]:
     """Sources of one item."""
     if isinstance(item, np.ndarray):
         return [Source(f'array_{position}', array=_as_picture(item, position))]
-    if not isinstance(item, str | Path):
+    if not isinstance(item, str | Path) or item == '':
+        given = repr(item) if isinstance(item, str) else type(item).__name__
         raise ValueError(
             f'inputs must be a path, a folder, a pattern, an array (H, W, 3) of uint8, or a list '
-            f'of these, got {type(item).__name__}'
+            f'of these, got {given}'
         )
     path = Path(item)
     if path.is_file():

@@ -13,6 +13,7 @@ from small_models import build_inferencer, model_config, noise_image
 from torch.nn import functional
 
 from mmocl.apis import UNSEEN, SlotInferencer, slot_overlay
+from mmocl.apis.inferencer import require_whole
 from mmocl.datasets.transforms import CorruptImageError
 
 SHAPES = {'a.png': (24, 30), 'sub/b.png': (40, 20), 'sub/c.png': (40, 20), 'd.png': (16, 16)}
@@ -328,8 +329,19 @@ def test_inputs_that_are_no_pictures(inferencer, tmp_path) -> None:
     for array in (picture / 255, picture[None], picture[..., :2], picture.transpose(2, 0, 1)[:0]):
         with pytest.raises(ValueError, match=r'array 1 .* of shape .*; expected uint8 of shape'):
             inferencer([picture, array])
-    with pytest.raises(ValueError, match=r'inputs must be a path, .*, got int'):
-        inferencer(3)
+    for given, named in ((3, 'int'), ('', "''"), (torch.zeros(3, 90, 90), 'Tensor')):
+        with pytest.raises(ValueError, match=rf'inputs must be a path, .*, got {named}$'):
+            inferencer(given)
+    for empty in ([], ()):
+        with pytest.raises(ValueError, match='inputs is an empty list'):
+            inferencer(empty)
+
+
+def test_options_that_are_no_whole_numbers() -> None:
+    require_whole({'seed': 3, 'num_slots': np.int64(2)})
+    for value in (2.5, 'a', None, True):
+        with pytest.raises(ValueError, match=f'num_slots must be a whole number, got {value!r}'):
+            require_whole({'num_slots': value})
 
 
 def test_a_file_named_like_a_pattern_is_a_file(inferencer, tmp_path) -> None:
