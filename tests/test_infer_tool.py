@@ -180,7 +180,7 @@ def test_a_corrupt_image_is_reported_and_the_others_are_done(images, run, tmp_pa
     assert code == 1
     assert '4 pictures' in log
     assert '2 of 6 could not be read' in errors
-    assert f'could not be read: {images}/a.gif: cannot decode image' in errors
+    assert f'could not be read: cannot decode image {images}/a.gif: ' in errors
     failed = json.loads((tmp_path / 'out/failed.json').read_text())
     assert [entry['path'] for entry in failed] == [f'{images}/a.gif', f'{images}/sub/z.jpg']
     assert len(COCO(tmp_path / 'out/slots.json').imgs) == 4
@@ -194,7 +194,9 @@ def test_a_corrupt_image_is_reported_and_the_others_are_done(images, run, tmp_pa
     code, _, errors = run(images, tmp_path / 'out', '--max-pixels', '719')
     assert code == 1
     assert '3 of 4 could not be read' in errors
-    assert 'expected at most 719 (max_pixels' in errors
+    assert 'expected at most 719 (max_pixels=None reads any number; ' in errors
+    assert 'on a command line --max-pixels 0)' in errors
+    assert f'could not be read: {images}/a.jpg has 30 x 24' in errors
     assert run(images, tmp_path / 'out', '--max-pixels', '0')[0] == 0
     assert 'failed.json' not in files(tmp_path / 'out')
 
@@ -308,6 +310,8 @@ def test_names_of_files() -> None:
     assert output_names(['A.jpg', 'a.png', 'b.png']) == ['A.jpg', 'a.png', 'b']
     names = ['a.jpg', 'a.png', 'a.jpg.png', 'b.png']
     assert len(set(output_names(names))) == 4
+    # The file of 'a' would be the folder of the other.
+    assert output_names(['a.png', 'a.jpg/x.png']) == ['a.png', 'a.jpg/x']
     assert output_names([]) == []
     assert output_names(['a.jpg', 'a.jpg']) == ['a', 'a']
 

@@ -73,7 +73,9 @@ def main() -> int:
     done = f'{writer.num_pictures} pictures (fit {fit}, {writer.source} masks) are in {out}'
     print(f'{done}: {", ".join(sorted(path.name for path in out.iterdir()))}')
     for failure in writer.failed:
-        print(f'could not be read: {failure["path"]}: {failure["reason"]}', file=sys.stderr)
+        path, reason = failure['path'], failure['reason']
+        told = reason if path in reason else f'{path}: {reason}'
+        print(f'could not be read: {told}', file=sys.stderr)
     if writer.failed:
         total = writer.num_pictures + len(writer.failed)
         print(f'{len(writer.failed)} of {total} could not be read', file=sys.stderr)

@@ -111,7 +111,7 @@ def require_pixels(path: str | Path, shape: tuple[int, int], max_pixels: int | N
     if max_pixels is not None and height * width > max_pixels:
         raise CorruptImageError(
             f'{path} has {width} x {height} = {height * width:,} pixels; expected at most '
-            f'{max_pixels:,} (max_pixels; None reads any number)'
+            f'{max_pixels:,} (max_pixels=None reads any number; on a command line --max-pixels 0)'
         )
 
 
