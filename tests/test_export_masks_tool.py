@@ -21,7 +21,7 @@ from pycocotools.coco import COCO
 from mmocl.apis import UNSEEN, SlotInferencer, slot_map
 from mmocl.registry import MODELS
 from mmocl.visualization.drawing import palette
-from tools import export_masks
+from tools import export_masks, publish_model
 from tools.slot_files import write_coco
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -369,7 +369,7 @@ def test_the_help_says_what_is_read_and_what_random_slots_depend_on(monkeypatch,
     with pytest.raises(SystemExit):
         export_masks.main()
     text = ' '.join(capsys.readouterr().out.split())
-    suffixes = '.bmp, .jpeg, .jpg, .png, .tif, .tiff, .webp'
+    suffixes = '.bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff, .webp'
     assert f'or a folder: its images ({suffixes}) and those of subfolders' in text
     assert "under the image's relative name with .png, in the folder OUT" in text
     assert 'depend neither on the other images nor on ``--batch-size``' in text
@@ -420,6 +420,25 @@ def test_bad_input_is_named(images, export, tmp_path) -> None:
     steps = 'test_dataloader.dataset.pipeline.1.crop=random'
     with pytest.raises(ValueError, match=r"has crop 'random', so masks cannot be put back"):
         export(images, tmp_path / 'out', 'png', '--cfg-options', steps)
+
+
+def test_a_published_file_alone(model, images, export, tmp_path, monkeypatch) -> None:
+    config, checkpoint = model
+    file = str(tmp_path / 'ours.safetensors')
+    words = ['publish_model.py', checkpoint, '--config', config, '--out', file]
+    monkeypatch.setattr(sys, 'argv', words)
+    publish_model.main()
+    words = ['export_masks.py', str(images), file, '--format', 'png', '--device', 'cpu']
+    monkeypatch.setattr(sys, 'argv', [*words, '--out', str(tmp_path / 'alone')])
+    export_masks.main()
+    export(images, tmp_path / 'both', 'png')
+    for path in (tmp_path / 'both').rglob('*.png'):
+        other = tmp_path / 'alone' / path.relative_to(tmp_path / 'both')
+        assert other.read_bytes() == path.read_bytes()
+    words = ['export_masks.py', str(images), config, '--format', 'png', '--out', str(tmp_path / 'c')]
+    monkeypatch.setattr(sys, 'argv', words)
+    with pytest.raises(ValueError, match=r'config\.py brings no weights; give a checkpoint behind'):
+        export_masks.main()
 
 
 def test_from_a_shell(model, images, tmp_path) -> None:

@@ -1,7 +1,7 @@
 """Write the slots of images as pseudo-labels.
 
-``python tools/export_masks.py IMAGES CONFIG CHECKPOINT --out OUT --format coco`` writes one COCO
-JSON file, a mask (RLE) of category ``slot`` for every slot of an image; ``--format png`` writes one
+``python tools/export_masks.py IMAGES CONFIG CHECKPOINT --out OUT --format coco``, or a published
+file alone in place of config and checkpoint, writes one COCO JSON file, a mask (RLE) of category ``slot`` for every slot of an image; ``--format png`` writes one
 indexed PNG per image, under the image's relative name with .png, in the folder OUT, which
 ``BaseSegDataset`` of mmseg reads, and at the end ``info.json``, which says what made them. The
 index is that of the slot: it does not mean the same in two images unless the slots of the model do.
@@ -30,11 +30,12 @@ from mmengine.utils import track_iter_progress
 from provenance import current_commit, shell_line, versions
 from slot_files import write_coco, write_pngs
 
-from mmocl.apis import UNSEEN, SlotInferencer, slot_map
+from mmocl.apis import UNSEEN, SlotInferencer, resolve_model, slot_map
 from mmocl.apis.picture_batches import run_in_batches
 from mmocl.apis.pictures import Picture
 from mmocl.datasets import ImageFolder
 from mmocl.datasets.transforms import PHOTO_SUFFIXES, read_image
+from mmocl.model_files import LoadedCheckpoint
 from mmocl.structures import SlotDataSample, soft_masks
 
 # Images that ImageFolder does not look for.
@@ -50,8 +51,12 @@ def main() -> None:
         help=f'image file, or a folder: its images ({", ".join(PHOTO_SUFFIXES)}) and those of '
         'subfolders',
     )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'config', help='config file, name in the model index, or published file with its config'
+    )
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint or published file, if the model brings no weights'
+    )
     parser.add_argument(
         '--out', required=True, help='.json file (coco) or new folder (png) to write'
     )
@@ -86,10 +91,10 @@ def main() -> None:
     elif out.suffix != '.json' or out.is_dir():
         given = f'the folder {out}' if out.is_dir() else f'--out {out}'
         raise ValueError(f'--format coco writes one .json file, got {given}')
-    cfg = load_config(args.config, args.cfg_options)
+    cfg, weights = load_model(args.config, args.checkpoint, args.cfg_options)
     # A folder that cannot be made ends the export here, not after hours of work.
     (out if args.format == 'png' else out.parent).mkdir(parents=True, exist_ok=True)
-    inferencer = SlotInferencer(cfg, args.checkpoint, args.device, show_progress=False)
+    inferencer = SlotInferencer(cfg, weights, args.device, show_progress=False)
     samples = predictions(inferencer, [root / name for name in names], args.batch_size, args.seed)
     first = next(samples)
     source = args.masks or ('decoder' if 'pred_masks' in first else 'attention')
@@ -172,14 +177,16 @@ def png_paths(images: Path, names: Sequence[str], out: Path) -> list[Path]:
     return list(owners)
 
 
-def load_config(path: str, options: dict[str, Any] | None) -> Config:
-    """Config of a model, with the changes of the command line.
+def load_model(
+    path: str, checkpoint: str | None, options: dict[str, Any] | None
+) -> tuple[Config, LoadedCheckpoint]:
+    """Config of a model, with the changes of the command line, and its weights.
 
     Raises:
-        ValueError: If it is one of mmsegmentation's models, or has no test data to say how images
-            are shown.
+        ValueError: If it is one of mmsegmentation's models, has no test data to say how images
+            are shown, or there are no weights.
     """
-    cfg = Config.fromfile(path)
+    cfg, weights = resolve_model(path, checkpoint)
     if options:
         cfg.merge_from_dict(options)
     kind = str((cfg.get('model') or {}).get('type'))
@@ -195,7 +202,9 @@ def load_config(path: str, options: dict[str, Any] | None) -> Config:
             f'{path} has no test_dataloader.dataset; expected one whose pipeline says how images '
             'are shown to the model'
         )
-    return cfg
+    if weights is None:
+        raise ValueError(f'{path} brings no weights; give a checkpoint behind it')
+    return cfg, weights
 
 
 def predictions(
