@@ -435,8 +435,8 @@ def test_a_published_file_alone(model, images, export, tmp_path, monkeypatch) ->
     for path in (tmp_path / 'both').rglob('*.png'):
         other = tmp_path / 'alone' / path.relative_to(tmp_path / 'both')
         assert other.read_bytes() == path.read_bytes()
-    words = ['export_masks.py', str(images), config, '--format', 'png', '--out', str(tmp_path / 'c')]
-    monkeypatch.setattr(sys, 'argv', words)
+    words = ['export_masks.py', str(images), config, '--format', 'png']
+    monkeypatch.setattr(sys, 'argv', [*words, '--out', str(tmp_path / 'c')])
     with pytest.raises(ValueError, match=r'config\.py brings no weights; give a checkpoint behind'):
         export_masks.main()
 

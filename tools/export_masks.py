@@ -1,10 +1,11 @@
 """Write the slots of images as pseudo-labels.
 
-``python tools/export_masks.py IMAGES CONFIG CHECKPOINT --out OUT --format coco``, or a published
-file alone in place of config and checkpoint, writes one COCO JSON file, a mask (RLE) of category ``slot`` for every slot of an image; ``--format png`` writes one
+``python tools/export_masks.py IMAGES CONFIG CHECKPOINT --out OUT --format coco`` writes one COCO
+JSON file, a mask (RLE) of category ``slot`` for every slot of an image; ``--format png`` writes one
 indexed PNG per image, under the image's relative name with .png, in the folder OUT, which
 ``BaseSegDataset`` of mmseg reads, and at the end ``info.json``, which says what made them. The
 index is that of the slot: it does not mean the same in two images unless the slots of the model do.
+A published file, or its name, takes the place of CONFIG and CHECKPOINT.
 
 Masks have the size of the file. Pixels that the model was not shown, since the test pipeline cuts
 them off, are in no mask of the JSON file and 255 in PNGs, mmseg's ``ignore_index``; pixels of masks
