@@ -46,7 +46,8 @@ class ExportedModel(nn.Module):
         self.model: Any = model.eval().requires_grad_(False)
         self.options = {'num_slots': num_slots, 'num_iters': num_iters}
         device = next(model.parameters()).device
-        noise = self.model.slot_head.initializer.seeded_noise(1, num_slots, seed)
+        head: Any = model.slot_head
+        noise = head.initializer.seeded_noise(1, num_slots, seed)
         self.register_buffer('noise', None if noise is None else noise.to(device))
         images = 255 * torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(seed))
         images = images.to(device)
