@@ -172,7 +172,7 @@ class SlotInferencer(BaseInferencer):
         # Here and not with the first picture, so that a call is refused before it does anything.
         self.model.slot_head.initializer.seeded_noise(1, num_slots, seed)
         sources: list[Source] = []
-        if isinstance(inputs, list) and all(isinstance(item, Source) for item in inputs):
+        if isinstance(inputs, list) and inputs and all(isinstance(i, Source) for i in inputs):
             sources = inputs
         else:
             sources = find_sources(inputs)
