@@ -13,9 +13,10 @@ pattern such as ``'photos/**/*.jpg'``, or a video. In ``--out-dir`` it writes
 
 ``--save`` chooses among masks and both files of slots; frames of a video are in ``slots.npz`` only,
 unless it names others. Pictures that share a folder and differ in their suffix only keep it in
-their name, as in ``a.jpg.png``. Results are written as they come, so that folders may be large;
-those of an earlier call are replaced. The exit code is 1 if a file could not be read; all others
-are done then.
+their name, as in ``a.jpg.png``. Results are written as they come, so that folders may be large. The
+files of slots of an earlier call are replaced, and so are pictures of the same name; other pictures
+stay, so take a new folder for other pictures. The exit code is 1 if a file could not be read; all
+others are done then.
 """
 
 import argparse
