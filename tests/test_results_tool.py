@@ -291,7 +291,7 @@ def test_the_model_zoo_shows_seeds_and_what_was_not_run(root) -> None:
     (root / PAGE).write_text('old')
     text = changed_pages(root)[root / PAGE]
     row = (
-        '(first, by hand) | a few images | 1,500 | 1 | spot320 v1 | `coco_mbo_i` | 0.140 | - | - |'
+        '(first, by hand) | `coco_mbo_i` | 0.140 | - | - | 1,500 | 1 | spot320 v1 | a few images |'
     )
     assert f'| [`first.py`](../configs/some/first.py) {row}\n' in text
     assert 'Not run here: [`first.py`](../configs/some/first.py).\n' in text

@@ -154,8 +154,8 @@ def test_infer_draws_a_picture(trained, tmp_path) -> None:
         str(trained / 'iter_6.pth'), '--out-dir', str(tmp_path / 'out'), '--device', 'cpu',
         '--cfg-options', *TINY,
     )  # fmt: skip
-    with Image.open(tmp_path / 'out' / 'photo.png') as picture:
-        assert picture.width > 3 * picture.height
+    with Image.open(tmp_path / 'out' / 'overlays' / 'photo.jpg') as picture:
+        assert picture.size == (50, 40)
 
 
 @pytest.mark.parametrize('gradient', ['bilevel', 'implicit'])
@@ -244,8 +244,8 @@ def test_the_demo_scores_before_and_after(tmp_path) -> None:
     )
     # What writes tables takes it as it is.
     entry = entry_of([metrics])
-    assert entry['Protocol'] == 'square128 v1'
-    assert entry['Results'][0]['fg_ari'] == round(metrics['ocl_fg_ari'], 3)
+    assert entry['Metadata']['Protocol'] == 'square128 v1'
+    assert entry['Results'][0]['Metrics']['fg_ari'] == round(metrics['ocl_fg_ari'], 3)
     assert metrics['data']['type'] == 'ColoredSprites'
     with Image.open(tmp_path / 'masks.png') as picture:
         assert picture.size == (5 * 134 + 10, 6 * 134 + 31)  # with margins and titles
