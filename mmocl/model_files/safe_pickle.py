@@ -6,12 +6,14 @@ stand for is made from this data once the file is read.
 """
 
 import re
+from collections.abc import Callable
 from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleParamScheduler
 
 _ADVICE = (
     'If you trust its source, convert it once: content = torch.load(file, weights_only=False), '
@@ -128,10 +130,19 @@ def _scalar(kind: _DataType, data: bytes) -> np.generic:
     return np.frombuffer(data, kind.dtype, count=1)[0]
 
 
-def _statistic(owner: object, name: str) -> None:
-    """Stands for ``getattr``: pickles of ``HistoryBuffer`` name its methods, which are not read."""
+class _OneCycle:
+    """Stands for MMEngine's one-cycle schedule, whose state names the curve that it follows."""
+
+    CURVES = ('_annealing_cos', '_annealing_linear')
+
+
+def _attribute(owner: object, name: str) -> Callable | None:
+    """Stands for ``getattr``: a schedule has curves; methods of ``HistoryBuffer`` are not read."""
+    if owner is _OneCycle and name in _OneCycle.CURVES:
+        return getattr(OneCycleParamScheduler, name)
     if owner is not _History:
         raise UnpicklingError(f'GLOBAL builtins.getattr (of {owner}, {name!r}) was not')
+    return None
 
 
 # Names in files, of numpy 1 and 2, and what they get.
@@ -139,7 +150,8 @@ _ALLOWED: list = [
     (_DataType, 'numpy.dtype'),
     (_Array, 'numpy.ndarray'),
     (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
-    (_statistic, 'builtins.getattr'),
+    (_OneCycle, f'{OneCycleParamScheduler.__module__}.OneCycleParamScheduler'),
+    (_attribute, 'builtins.getattr'),
     *((_new_array, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
     *((_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
 ]

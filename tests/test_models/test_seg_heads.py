@@ -143,11 +143,12 @@ def test_the_masks_of_slots_sum_to_one_and_are_resized_before_the_best_is_taken(
     torch.testing.assert_close(resized, want)
 
 
-def test_attention_as_masks_takes_images_of_any_size() -> None:
-    head = MODELS.build(_config('seg', masks='attention')).eval()
-    assert head(_maps(width=7)).shape == (2, SLOTS, 4, 7)
+def test_masks_are_of_images_of_any_size() -> None:
+    for masks in ('attention', 'decoder'):
+        head = MODELS.build(_config('seg', masks=masks)).eval()
+        assert head(_maps(width=7)).shape == (2, SLOTS, 4, 7)
     with pytest.raises(ValueError, match='MLPDecoder'):
-        MODELS.build(_config('seg')).eval()(_maps(width=7))
+        MODELS.build(_config('seg')).train()(_maps(width=7))
 
 
 def test_semantic_logits_are_the_log_of_attention_times_classes() -> None:
